@@ -1,0 +1,46 @@
+/*
+ * access: who may ask for authorizations. dracd.allow first, then
+ * hosts_access(5), both needed; for unix callers their credentials. Never
+ * looks a name up, never blocks; verdicts are cached.
+ */
+#ifndef DRACD_ACCESS_H
+#define DRACD_ACCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "address.h"
+
+struct access;
+
+/*
+ * allow_file: dracd.allow(5). A missing file permits the addresses of this
+ * host only. Returns NULL after logging file:line for a bad or unreadable
+ * file; the message says what a right line looks like.
+ */
+struct access *access_open(const char *allow_file, bool hosts_access);
+void access_close(struct access *access);
+
+/*
+ * Reads the allow file again and forgets all verdicts (SIGHUP). On error the
+ * old list stays, the error is logged, and false is returned.
+ */
+bool access_reload(struct access *access);
+/*
+ * Once a second: forgets all verdicts when hosts.allow, hosts.deny or this
+ * host's addresses have changed, and re-reads the allow file when it has.
+ */
+void access_refresh(struct access *access);
+
+/* Whether the list names a host other than this one (what to listen on). */
+bool access_names_others(const struct access *access);
+
+/* A verdict for an internet caller; a few nanoseconds when cached. */
+bool access_address(struct access *access, const struct address *caller);
+/*
+ * A verdict for the peer of a connected AF_UNIX socket: root, the daemon's
+ * own user, and members of its group (primary or supplementary).
+ */
+bool access_unix_peer(int fd);
+
+#endif

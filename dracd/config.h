@@ -1,0 +1,76 @@
+/*
+ * config: the settings of /etc/mail/dracd.conf and of the command line, read
+ * and checked. Opens no socket and no map.
+ */
+#ifndef DRACD_CONFIG_H
+#define DRACD_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "address.h"
+
+#define CONFIG_FILE "/etc/mail/dracd.conf"
+enum {
+	CONFIG_PORT = 5901,	/* where no port is given, UDP and TCP */
+	CONFIG_LIFETIME_MAX_S = 366 * 24 * 3600,
+};
+
+enum durability { DURABILITY_OS, DURABILITY_DISK };
+enum map_type { MAP_BTREE, MAP_HASH };
+
+struct map_config {
+	enum map_type type;
+	char *path;
+	bool nul;		/* keys and values end in a NUL */
+	uint32_t capacity;	/* entries the file is pre-grown for */
+};
+
+enum listen_transport { LISTEN_UDP, LISTEN_TCP, LISTEN_UNIX };
+
+struct listen_config {
+	enum listen_transport transport;
+	bool any;		/* "*": every IPv4 and IPv6 address */
+	struct address address;	/* udp, tcp; :: and 0.0.0.0 are families */
+	uint16_t port;		/* udp, tcp; 0: the kernel chooses */
+	char *path;		/* unix */
+	char *text;		/* as written, for messages */
+};
+
+struct config {
+	char *file;		/* "" if there is none */
+	int64_t lifetime_s;	/* 1 .. CONFIG_LIFETIME_MAX_S */
+	struct map_config *maps;
+	size_t map_count;	/* at least 1; the first is dbfile */
+	char *journal;		/* a directory */
+	enum durability durability;
+	struct listen_config *listen;
+	size_t listen_count;	/* 0: not set, DESIGN.md section 7 decides */
+	bool rpcbind;
+	char *allow_file;
+	bool hosts_access;
+	char *user;		/* "": stay who you are */
+	struct prefix *never;
+	size_t never_count;
+	uint32_t max_entries;
+	uint32_t max_connections;
+	uint32_t max_connections_per_address;
+	int64_t idle_timeout_s;
+	/* command line only */
+	bool initialize;	/* -i */
+	bool foreground;	/* -f */
+	bool check_only;	/* -t */
+};
+
+/*
+ * Reads the command line and then the file it names (default CONFIG_FILE,
+ * which may be missing; one named by -c may not). Command line wins.
+ * Errors are logged with file and line. Returns 0, EX_USAGE or EX_CONFIG of
+ * <sysexits.h>; -h/--help and --version print to standard output and exit 0.
+ * *out is the caller's, to free with config_free().
+ */
+int config_load(int argc, char *const argv[], struct config **out);
+void config_free(struct config *config);
+
+#endif
