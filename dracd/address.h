@@ -58,6 +58,13 @@ void address_keys(const struct address *a, struct address_keys *keys);
 
 /* "address" or "address/length" (0..32, 0..128); host bits must be zero. */
 bool prefix_from_text(struct prefix *p, const char *text);
+/*
+ * Why prefix_from_text() refuses text and, where it can be told, what to
+ * write instead; NULL when it does not refuse. Returns buf.
+ */
+enum { PREFIX_FAULT_MAX = 112 };
+const char *prefix_fault(const char *text, char buf[PREFIX_FAULT_MAX]);
+/* An IPv4 address lies in IPv4 prefixes only: not in ::/0. */
 bool prefix_contains(const struct prefix *p, const struct address *a);
 
 /*
