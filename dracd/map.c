@@ -1,0 +1,365 @@
+/*
+ * map: see map.h. Owns the Berkeley DB handle, the lock and the size of the
+ * file. Why each rule is as it is: ARCHITECTURE.md, "Maps".
+ */
+#include "map.h"
+
+#include <db.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+
+enum {
+	PAGE_SIZE = 4096,
+	/* Half full leaves, 15-byte keys: one entry takes about 64 bytes. */
+	ENTRY_BYTES = 64,
+	/* What one put can take: a leaf, and seldom the levels above it. */
+	PAGES_PER_KEY = 2,
+	PAGES_SPARE = 8,
+	GROW_PAGES = 128,
+	FREE_COUNT_MAX = 4096, /* about 1 ms of counting */
+	/* What one overflow page holds: the page without its 26-byte header. */
+	OVERFLOW_BYTES = PAGE_SIZE - 26,
+	VALUE_TEXT_MAX = 24,
+};
+
+/* Offsets in a Berkeley DB 5.3 file (db_page.h), for counting free pages. */
+enum {
+	META_MAGIC = 12,
+	META_PAGESIZE = 20,
+	META_FREE = 28,
+	META_LEN = 36,
+	PAGE_NEXT = 16,
+};
+#define BTREE_MAGIC UINT32_C(0x053162)
+
+struct map {
+	const struct map_config *config;
+	DB *db;
+	int fd;		    /* the library's own */
+	off_t size;	    /* at the last sync */
+	time_t newest_mtime_s; /* that a reader may have seen */
+	size_t free_pages;  /* at least so many, if a btree */
+};
+
+static int no_fsync(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
+void map_library_init(void)
+{
+	db_env_set_func_fsync(no_fsync);
+}
+
+const char *map_error(int error)
+{
+	return db_strerror(error);
+}
+
+/* The library's own words; what becomes of the error is the caller's. */
+static void log_library(const DB_ENV *env, const char *prefix, const char *text)
+{
+	static struct log_limit limit;
+	(void)env;
+	if (log_allowed(&limit))
+		log_write(LOG_WARNING, "map=%s: Berkeley DB: %s",
+			  prefix ? prefix : "?", text);
+}
+
+static DBTYPE db_type(const struct map_config *config)
+{
+	return config->type == MAP_HASH ? DB_HASH : DB_BTREE;
+}
+
+static int note_size(struct map *map)
+{
+	struct stat st;
+	if (fstat(map->fd, &st) != 0)
+		return errno;
+	map->size = st.st_size;
+	if (st.st_mtime > map->newest_mtime_s)
+		map->newest_mtime_s = st.st_mtime;
+	return 0;
+}
+
+static int open_file(const struct map_config *config, const char *path,
+		     uint32_t flags, struct map **out)
+{
+	struct map *map = calloc(1, sizeof(*map));
+	if (map == NULL)
+		return ENOMEM;
+	map->config = config;
+	int error = db_create(&map->db, NULL, 0);
+	if (error != 0) {
+		free(map);
+		return error;
+	}
+	map->db->set_errcall(map->db, log_library);
+	map->db->set_errpfx(map->db, config->path);
+	if (flags & DB_CREATE)
+		error = map->db->set_pagesize(map->db, PAGE_SIZE);
+	if (error == 0)
+		error = map->db->open(map->db, NULL, path, NULL,
+				      db_type(config), flags, 0644);
+	if (error == 0)
+		error = map->db->fd(map->db, &map->fd);
+	if (error == 0)
+		error = note_size(map);
+	if (error != 0) {
+		map_close(map);
+		return error;
+	}
+	*out = map;
+	return 0;
+}
+
+int map_open(const struct map_config *config, struct map **out)
+{
+	return open_file(config, config->path, 0, out);
+}
+
+int map_create(const struct map_config *config, const char *path,
+	       struct map **out)
+{
+	return open_file(config, path, DB_CREATE | DB_EXCL, out);
+}
+
+void map_close(struct map *map)
+{
+	if (map == NULL)
+		return;
+	map->db->close(map->db, 0);
+	free(map);
+}
+
+const char *map_path(const struct map *map)
+{
+	return map->config->path;
+}
+
+const struct map_config *map_config(const struct map *map)
+{
+	return map->config;
+}
+
+bool map_is_current(const struct map *map)
+{
+	struct stat named, held;
+	return stat(map->config->path, &named) == 0 &&
+	       fstat(map->fd, &held) == 0 && named.st_ino == held.st_ino &&
+	       named.st_dev == held.st_dev;
+}
+
+uint64_t map_file_size(const struct map *map)
+{
+	return (uint64_t)map->size;
+}
+
+int map_lock(struct map *map)
+{
+	return flock(map->fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+}
+
+void map_unlock(struct map *map)
+{
+	flock(map->fd, LOCK_UN);
+}
+
+/* ---- size --------------------------------------------------------------- */
+
+static bool read_word(int fd, off_t offset, uint32_t *word)
+{
+	return pread(fd, word, sizeof(*word), offset) == (ssize_t)sizeof(*word);
+}
+
+/*
+ * Pages on the free list, counted in the file (after a sync it is current).
+ * A file of the other byte order or another type counts as full.
+ */
+static size_t count_free(const struct map *map)
+{
+	uint32_t magic, page_size, page;
+	if (!read_word(map->fd, META_MAGIC, &magic) || magic != BTREE_MAGIC ||
+	    !read_word(map->fd, META_PAGESIZE, &page_size) ||
+	    !read_word(map->fd, META_FREE, &page))
+		return 0;
+	size_t count = 0;
+	while (page != 0 && count < FREE_COUNT_MAX) {
+		count++;
+		off_t offset = (off_t)page * (off_t)page_size + PAGE_NEXT;
+		if (!read_word(map->fd, offset, &page))
+			break;
+	}
+	return count;
+}
+
+static void name_filler(char *key, size_t size, size_t number)
+{
+	snprintf(key, size, "#%zu", number); /* no address reads like this */
+}
+
+/* Values too large for a page take whole pages; removed, they leave them. */
+static int put_filler(struct map *map, size_t number, void *zeros)
+{
+	char text[24];
+	name_filler(text, sizeof(text), number);
+	DBT key = {.data = text, .size = (uint32_t)strlen(text)};
+	DBT value = {.data = zeros, .size = GROW_PAGES * OVERFLOW_BYTES};
+	int error = map->db->put(map->db, NULL, &key, &value, 0);
+	return error ? error : map->db->sync(map->db, 0);
+}
+
+/*
+ * Puts and removes fillers of GROW_PAGES pages each: their pages stay on the
+ * free list. The blocks are taken from the file system first, because a write
+ * that fails in the middle of this leaves a file that nobody can read.
+ */
+static int grow(struct map *map, size_t fillers)
+{
+	off_t bytes = (off_t)(fillers + 1) * GROW_PAGES * PAGE_SIZE;
+	if (fallocate(map->fd, FALLOC_FL_KEEP_SIZE, map->size, bytes) != 0 &&
+	    errno != EOPNOTSUPP)
+		return errno;
+	char *zeros = calloc(GROW_PAGES, OVERFLOW_BYTES);
+	if (zeros == NULL)
+		return ENOMEM;
+	int error = 0;
+	size_t put = 0;
+	while (put < fillers && error == 0)
+		error = put_filler(map, put++, zeros);
+	free(zeros);
+	while (put-- > 0) {
+		char text[24];
+		name_filler(text, sizeof(text), put);
+		int undone = map_remove_key(map, text, strlen(text));
+		error = error ? error : undone;
+	}
+	return error ? error : map_sync(map);
+}
+
+int map_reserve(struct map *map, size_t entries)
+{
+	if (map->config->type != MAP_BTREE)
+		return 0;
+	size_t wanted =
+	    entries * ADDRESS_KEYS_MAX * PAGES_PER_KEY + PAGES_SPARE;
+	if (map->free_pages < wanted)
+		map->free_pages = count_free(map);
+	if (map->free_pages < wanted) {
+		size_t fillers = (wanted - map->free_pages) / GROW_PAGES + 1;
+		int error = grow(map, fillers);
+		if (error != 0)
+			return error;
+		map->free_pages += fillers * GROW_PAGES;
+	}
+	map->free_pages -= entries * ADDRESS_KEYS_MAX * PAGES_PER_KEY;
+	return 0;
+}
+
+int map_pregrow(struct map *map)
+{
+	off_t wanted = (off_t)map->config->capacity * ENTRY_BYTES;
+	if (map->config->type != MAP_BTREE || map->size >= wanted)
+		return 0;
+	off_t slice = GROW_PAGES * PAGE_SIZE;
+	return grow(map, (size_t)((wanted - map->size + slice - 1) / slice));
+}
+
+/* ---- pairs ---------------------------------------------------------------- */
+
+int map_put(struct map *map, const struct address *address, int64_t expiry_s)
+{
+	char text[VALUE_TEXT_MAX];
+	int len = snprintf(text, sizeof(text), "%" PRId64, expiry_s);
+	uint32_t nul = map->config->nul ? 1 : 0;
+	DBT value = {.data = text, .size = (uint32_t)len + nul};
+	struct address_keys keys;
+	address_keys(address, &keys);
+	for (int i = 0; i < keys.count; i++) {
+		DBT key = {.data = keys.text[i], .size = keys.len[i] + nul};
+		int error = map->db->put(map->db, NULL, &key, &value, 0);
+		if (error != 0)
+			return error;
+	}
+	return 0;
+}
+
+int map_remove_key(struct map *map, const void *data, size_t len)
+{
+	DBT key = {.size = (uint32_t)len};
+	memcpy(&key.data, &data, sizeof(data)); /* the library only reads it */
+	int error = map->db->del(map->db, NULL, &key, 0);
+	return error == DB_NOTFOUND ? 0 : error;
+}
+
+int map_remove(struct map *map, const struct address *address)
+{
+	size_t nul = map->config->nul ? 1 : 0;
+	struct address_keys keys;
+	address_keys(address, &keys);
+	for (int i = 0; i < keys.count; i++) {
+		int error =
+		    map_remove_key(map, keys.text[i], keys.len[i] + nul);
+		if (error != 0)
+			return error;
+	}
+	return 0;
+}
+
+/*
+ * sendmail and Postfix open the file anew when its time of change is later
+ * than the one they remember, in whole seconds; with pages that were not there
+ * when they mapped it they must. So growth always moves the time forward.
+ */
+static int move_mtime(struct map *map, const struct stat *st)
+{
+	time_t next_s = map->newest_mtime_s + 1;
+	if (st->st_mtime >= next_s)
+		return 0;
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+				    {.tv_sec = next_s}};
+	return futimens(map->fd, times) == 0 ? 0 : errno;
+}
+
+int map_sync(struct map *map)
+{
+	int error = map->db->sync(map->db, 0);
+	if (error != 0)
+		return error;
+	struct stat st;
+	if (fstat(map->fd, &st) != 0)
+		return errno;
+	if (st.st_size != map->size) {
+		error = move_mtime(map, &st);
+		if (error != 0)
+			return error;
+	}
+	return note_size(map);
+}
+
+int map_walk(struct map *map, map_see *see, void *context)
+{
+	DBC *cursor;
+	int error = map->db->cursor(map->db, NULL, &cursor, 0);
+	if (error != 0)
+		return error;
+	DBT key = {0}, value = {0};
+	while ((error = cursor->get(cursor, &key, &value, DB_NEXT)) == 0) {
+		error =
+		    see(context, key.data, key.size, value.data, value.size);
+		if (error != 0)
+			break;
+	}
+	cursor->close(cursor);
+	return error == DB_NOTFOUND ? 0 : error;
+}

@@ -1,0 +1,73 @@
+/*
+ * map: one Berkeley DB file that MTAs read while it is written. Key = address
+ * text, value = decimal expiry. Updated in place, always under flock(LOCK_EX)
+ * on the file itself, never fsynced (the journal is what survives). It knows
+ * nothing of the table; mapfile.h makes the one agree with the other.
+ *
+ * Functions that return int: 0, an errno value, or a DB_... code of <db.h>;
+ * map_error() names both.
+ */
+#ifndef DRACD_MAP_H
+#define DRACD_MAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "address.h"
+#include "config.h"
+
+struct map;
+
+/* Once, before the first map: Berkeley DB would fsync at every sync. */
+void map_library_init(void);
+const char *map_error(int error);
+
+/*
+ * Opens an existing file for update. Not for a file that may be damaged:
+ * mapfile_open() looks first. The config must outlive the map.
+ */
+int map_open(const struct map_config *config, struct map **out);
+/* A new, empty file at path, which must not exist yet. */
+int map_create(const struct map_config *config, const char *path,
+    struct map **out);
+void map_close(struct map *map); /* NULL is fine */
+
+const char *map_path(const struct map *map);
+const struct map_config *map_config(const struct map *map);
+/* Whether the path still names the file that is open. */
+bool map_is_current(const struct map *map);
+
+/* EWOULDBLOCK: a reader holds it. Never waits. */
+int map_lock(struct map *map);
+void map_unlock(struct map *map);
+
+/* ---- only while locked --------------------------------------------- */
+
+/*
+ * Makes sure that `entries` more can be put without the file growing, so that
+ * a full disk is found before anything has changed.
+ */
+int map_reserve(struct map *map, size_t entries);
+/* Grows the file to hold config->capacity entries. */
+int map_pregrow(struct map *map);
+int map_put(struct map *map, const struct address *address, int64_t expiry_s);
+/* Removing what is not there is no error. */
+int map_remove(struct map *map, const struct address *address);
+int map_remove_key(struct map *map, const void *key, size_t len);
+/* Writes what has changed to the file, where readers see it. */
+int map_sync(struct map *map);
+
+/* ---- without the lock: this process is the only writer -------------- */
+
+/*
+ * Calls see() for every pair, as stored. A see() that returns non-zero ends
+ * the walk, which returns that.
+ */
+typedef int map_see(void *context, const void *key, size_t key_len,
+    const void *value, size_t value_len);
+int map_walk(struct map *map, map_see *see, void *context);
+
+uint64_t map_file_size(const struct map *map);
+
+#endif

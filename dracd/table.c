@@ -1,0 +1,404 @@
+/*
+ * table: see table.h. Owns the memory of all entries. Links are slot numbers
+ * (4 bytes) rather than pointers: an entry is one cache line.
+ */
+#include "table.h"
+
+#include <bsd/sys/tree.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+	SLAB = 1024,		/* entries in a slab */
+	CHUNK = 4096,		/* bucket heads in a chunk of the directory */
+	FIRST_BUCKETS = 1024,	/* a power of two, at most CHUNK */
+	NONE = 0,		/* no slot */
+};
+
+/* All entries that expire in one second, in no particular order. */
+struct second {
+	RB_ENTRY(second) node;
+	int64_t at_s;
+	uint32_t head;
+	struct second *next_free;
+};
+
+RB_HEAD(seconds, second);
+
+struct table {
+	struct entry **slab; /* slot s is slab[s / SLAB][s % SLAB] */
+	uint32_t slabs, slab_room;
+	uint32_t used; /* slots ever handed out; slot 0 is never */
+	uint32_t free; /* list through hash_next */
+	uint32_t count;
+
+	uint32_t **chunk; /* bucket b is chunk[b / CHUNK][b % CHUNK] */
+	uint32_t chunks, chunk_room;
+	uint32_t round; /* buckets when this round of splits began */
+	uint32_t split; /* the bucket to split next */
+	uint64_t seed[2];
+
+	struct seconds seconds;
+	struct second *free_seconds; /* kept, so that undoing never allocates */
+	struct second *recent;       /* the last one linked to, or NULL */
+	uint32_t dirty_head, dirty_tail;
+};
+
+_Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
+
+static int second_compare(const struct second *a, const struct second *b)
+{
+	return (a->at_s > b->at_s) - (a->at_s < b->at_s);
+}
+
+RB_GENERATE_INTERNAL(seconds, second, node, second_compare,
+		     __attribute__((unused)) static)
+
+struct entry *table_at(struct table *table, uint32_t slot)
+{
+	struct entry *entry = &table->slab[slot / SLAB][slot % SLAB];
+	return entry->index == slot ? entry : NULL;
+}
+
+static struct entry *at(const struct table *table, uint32_t slot)
+{
+	return &table->slab[slot / SLAB][slot % SLAB];
+}
+
+static uint32_t *bucket(const struct table *table, uint32_t number)
+{
+	return &table->chunk[number / CHUNK][number % CHUNK];
+}
+
+/* An odd constant with well-spread bits: 2^64 / golden ratio. */
+#define MIX UINT64_C(0x9e3779b97f4a7c15)
+
+/* Keyed, so that nobody can choose addresses that share a bucket. */
+static uint64_t hash(const struct table *table, const struct address *address)
+{
+	uint64_t word[2];
+	memcpy(word, address->byte, sizeof(word));
+	uint64_t value = (word[0] ^ table->seed[0]) * MIX;
+	value = (value ^ (value >> 32) ^ word[1] ^ table->seed[1]) * MIX;
+	value = (value ^ (value >> 29) ^ table->seed[0]) * MIX;
+	return value ^ (value >> 32);
+}
+
+static uint32_t bucket_of(const struct table *table,
+			  const struct address *address)
+{
+	uint64_t value = hash(table, address);
+	uint32_t number = (uint32_t)value & (table->round - 1);
+	if (number < table->split)
+		number = (uint32_t)value & (2 * table->round - 1);
+	return number;
+}
+
+/* Makes room for one more element in an array of pointers. */
+static bool reserve(void **array, uint32_t used, uint32_t *room)
+{
+	if (used < *room)
+		return true;
+	uint32_t wanted = *room ? 2 * *room : 16;
+	void *grown = reallocarray(*array, wanted, sizeof(void *));
+	if (grown == NULL)
+		return false;
+	*array = grown;
+	*room = wanted;
+	return true;
+}
+
+static bool add_chunk(struct table *table)
+{
+	if (!reserve((void **)&table->chunk, table->chunks, &table->chunk_room))
+		return false;
+	uint32_t *chunk = calloc(CHUNK, sizeof(*chunk));
+	if (chunk == NULL)
+		return false;
+	table->chunk[table->chunks++] = chunk;
+	return true;
+}
+
+static bool add_slab(struct table *table)
+{
+	if (!reserve((void **)&table->slab, table->slabs, &table->slab_room))
+		return false;
+	struct entry *slab =
+	    aligned_alloc(sizeof(struct entry), SLAB * sizeof(struct entry));
+	if (slab == NULL)
+		return false;
+	memset(slab, 0, SLAB * sizeof(struct entry));
+	table->slab[table->slabs++] = slab;
+	return true;
+}
+
+/* One bucket more; without memory for it the chains just grow longer. */
+static void split_one(struct table *table)
+{
+	uint32_t from = table->split, to = table->split + table->round;
+	if (to / CHUNK >= table->chunks && !add_chunk(table))
+		return;
+	uint32_t slot = *bucket(table, from);
+	*bucket(table, from) = NONE;
+	if (++table->split == table->round) {
+		table->round *= 2;
+		table->split = 0;
+	}
+	while (slot != NONE) {
+		struct entry *entry = at(table, slot);
+		uint32_t next = entry->hash_next;
+		uint32_t *head =
+		    bucket(table, bucket_of(table, &entry->address));
+		entry->hash_next = *head;
+		*head = slot;
+		slot = next;
+	}
+}
+
+struct table *table_create(void)
+{
+	struct table *table = calloc(1, sizeof(*table));
+	if (table == NULL)
+		return NULL;
+	RB_INIT(&table->seconds);
+	table->round = FIRST_BUCKETS;
+	table->used = 1;
+	if (!add_chunk(table) || !add_slab(table) ||
+	    getrandom(table->seed, sizeof(table->seed), 0) !=
+		(ssize_t)sizeof(table->seed)) {
+		table_free(table);
+		return NULL;
+	}
+	return table;
+}
+
+static void free_list(struct second *second)
+{
+	while (second != NULL) {
+		struct second *next = second->next_free;
+		free(second);
+		second = next;
+	}
+}
+
+void table_free(struct table *table)
+{
+	if (table == NULL)
+		return;
+	for (uint32_t slot = 1; slot < table->used; slot++)
+		free(at(table, slot)->who);
+	struct second *second;
+	while ((second = RB_MIN(seconds, &table->seconds)) != NULL) {
+		RB_REMOVE(seconds, &table->seconds, second);
+		free(second);
+	}
+	free_list(table->free_seconds);
+	for (uint32_t i = 0; i < table->chunks; i++)
+		free(table->chunk[i]);
+	for (uint32_t i = 0; i < table->slabs; i++)
+		free(table->slab[i]);
+	free(table->chunk);
+	free(table->slab);
+	free(table);
+}
+
+uint32_t table_count(const struct table *table)
+{
+	return table->count;
+}
+
+uint32_t table_slots(const struct table *table)
+{
+	return table->used - 1;
+}
+
+struct entry *table_find(struct table *table, const struct address *address)
+{
+	uint32_t slot = *bucket(table, bucket_of(table, address));
+	while (slot != NONE) {
+		struct entry *entry = at(table, slot);
+		if (address_equal(&entry->address, address))
+			return entry;
+		slot = entry->hash_next;
+	}
+	return NULL;
+}
+
+/* ---- order by expiry ----------------------------------------------- */
+
+static struct second *second_get(struct table *table, int64_t at_s)
+{
+	if (table->recent != NULL && table->recent->at_s == at_s)
+		return table->recent;
+	struct second wanted = {.at_s = at_s};
+	struct second *second = RB_FIND(seconds, &table->seconds, &wanted);
+	if (second != NULL)
+		return second;
+	second = table->free_seconds;
+	if (second != NULL)
+		table->free_seconds = second->next_free;
+	else if ((second = malloc(sizeof(*second))) == NULL)
+		return NULL;
+	*second = wanted;
+	RB_INSERT(seconds, &table->seconds, second);
+	return second;
+}
+
+static bool order_link(struct table *table, struct entry *entry, int64_t at_s)
+{
+	struct second *second = second_get(table, at_s);
+	if (second == NULL)
+		return false;
+	table->recent = second;
+	entry->expiry_s = at_s;
+	entry->order_prev = NONE;
+	entry->order_next = second->head;
+	if (second->head != NONE)
+		at(table, second->head)->order_prev = entry->index;
+	second->head = entry->index;
+	return true;
+}
+
+static void order_unlink(struct table *table, struct entry *entry)
+{
+	if (entry->order_next != NONE)
+		at(table, entry->order_next)->order_prev = entry->order_prev;
+	if (entry->order_prev != NONE) {
+		at(table, entry->order_prev)->order_next = entry->order_next;
+		return;
+	}
+	struct second wanted = {.at_s = entry->expiry_s};
+	struct second *second =
+	    table->recent != NULL && table->recent->at_s == entry->expiry_s
+		? table->recent
+		: RB_FIND(seconds, &table->seconds, &wanted);
+	second->head = entry->order_next;
+	if (second->head != NONE)
+		return;
+	RB_REMOVE(seconds, &table->seconds, second);
+	if (table->recent == second)
+		table->recent = NULL;
+	second->next_free = table->free_seconds;
+	table->free_seconds = second;
+}
+
+bool table_set_expiry(struct table *table, struct entry *entry,
+		      int64_t expiry_s)
+{
+	int64_t old_s = entry->expiry_s;
+	if (old_s == expiry_s)
+		return true;
+	order_unlink(table, entry);
+	if (order_link(table, entry, expiry_s))
+		return true;
+	/* The node of the old second is there, or on the free list. */
+	return !order_link(table, entry, old_s);
+}
+
+struct entry *table_first(struct table *table)
+{
+	struct second *second = RB_MIN(seconds, &table->seconds);
+	return second ? at(table, second->head) : NULL;
+}
+
+struct entry *table_next(struct table *table, const struct entry *entry)
+{
+	if (entry->order_next != NONE)
+		return at(table, entry->order_next);
+	struct second wanted = {.at_s = entry->expiry_s + 1};
+	struct second *second = RB_NFIND(seconds, &table->seconds, &wanted);
+	return second ? at(table, second->head) : NULL;
+}
+
+/* ---- entries ---------------------------------------------------------- */
+
+static struct entry *slot_get(struct table *table)
+{
+	uint32_t slot = table->free;
+	if (slot != NONE) {
+		table->free = at(table, slot)->hash_next;
+	} else {
+		if (table->used / SLAB >= table->slabs && !add_slab(table))
+			return NULL;
+		slot = table->used++;
+	}
+	struct entry *entry = at(table, slot);
+	*entry = (struct entry){.index = slot};
+	return entry;
+}
+
+static void slot_put(struct table *table, struct entry *entry)
+{
+	uint32_t slot = entry->index;
+	*entry = (struct entry){.hash_next = table->free};
+	table->free = slot;
+}
+
+struct entry *table_insert(struct table *table, const struct address *address,
+			   int64_t expiry_s)
+{
+	struct entry *entry = slot_get(table);
+	if (entry == NULL)
+		return NULL;
+	entry->address = *address;
+	if (!order_link(table, entry, expiry_s)) {
+		slot_put(table, entry);
+		return NULL;
+	}
+	if (++table->count > table->round + table->split)
+		split_one(table);
+	uint32_t *head = bucket(table, bucket_of(table, address));
+	entry->hash_next = *head;
+	*head = entry->index;
+	return entry;
+}
+
+void table_remove(struct table *table, struct entry *entry)
+{
+	uint32_t *link = bucket(table, bucket_of(table, &entry->address));
+	while (*link != entry->index)
+		link = &at(table, *link)->hash_next;
+	*link = entry->hash_next;
+	order_unlink(table, entry);
+	table_clear_dirty(table, entry);
+	free(entry->who);
+	slot_put(table, entry);
+	table->count--;
+}
+
+/* ---- dirty queue -------------------------------------------------------- */
+
+void table_mark_dirty(struct table *table, struct entry *entry)
+{
+	if (entry->dirty)
+		return;
+	entry->dirty = true;
+	entry->dirty_next = NONE;
+	entry->dirty_prev = table->dirty_tail;
+	if (table->dirty_tail != NONE)
+		at(table, table->dirty_tail)->dirty_next = entry->index;
+	else
+		table->dirty_head = entry->index;
+	table->dirty_tail = entry->index;
+}
+
+void table_clear_dirty(struct table *table, struct entry *entry)
+{
+	if (!entry->dirty)
+		return;
+	entry->dirty = false;
+	if (entry->dirty_prev != NONE)
+		at(table, entry->dirty_prev)->dirty_next = entry->dirty_next;
+	else
+		table->dirty_head = entry->dirty_next;
+	if (entry->dirty_next != NONE)
+		at(table, entry->dirty_next)->dirty_prev = entry->dirty_prev;
+	else
+		table->dirty_tail = entry->dirty_prev;
+}
+
+struct entry *table_first_dirty(struct table *table)
+{
+	return table->dirty_head != NONE ? at(table, table->dirty_head) : NULL;
+}

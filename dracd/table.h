@@ -1,0 +1,75 @@
+/*
+ * table: all entries, in memory: found by address, ordered by expiry, and a
+ * queue of those whose map value is out of date ("dirty"). It knows nothing of
+ * journal, map or callers, and never reads a clock.
+ *
+ * No operation looks at more than a few entries, growth included: the hash
+ * grows by one bucket an insertion (linear hashing, Litwin 1980), entries live
+ * in slabs that never move. A pointer to an entry stays valid until
+ * table_remove().
+ */
+#ifndef DRACD_TABLE_H
+#define DRACD_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "address.h"
+
+enum entry_flag {
+	ENTRY_IN_MAP = 1,	/* published: every map has a value for it */
+	ENTRY_PENDING = 2,	/* in a turn that is not yet published */
+};
+
+struct entry {
+	struct address address;
+	int64_t expiry_s;	/* change with table_set_expiry() only */
+	char *who;		/* "user\0service" (both may be empty), or NULL;
+				   owned by the entry */
+	uint32_t segment;	/* journal segment of its newest record */
+	uint8_t flags;		/* enum entry_flag; for the turn */
+	/* private to table.c */
+	bool dirty;
+	uint32_t index;
+	uint32_t hash_next;
+	uint32_t order_prev, order_next;
+	uint32_t dirty_prev, dirty_next;
+};
+
+struct table;
+
+struct table *table_create(void);	/* NULL: out of memory */
+void table_free(struct table *table);	/* also every who */
+
+uint32_t table_count(const struct table *table);
+struct entry *table_find(struct table *table, const struct address *address);
+/* The address must not be in the table yet. NULL: out of memory. */
+struct entry *table_insert(struct table *table, const struct address *address,
+    int64_t expiry_s);
+/* Frees the entry and its who. */
+void table_remove(struct table *table, struct entry *entry);
+
+/*
+ * Moves the entry in the order. False: out of memory, nothing changed. Taking
+ * the last moves back in reverse order never fails.
+ */
+bool table_set_expiry(struct table *table, struct entry *entry,
+    int64_t expiry_s);
+/* The entry that expires first; NULL: the table is empty. */
+struct entry *table_first(struct table *table);
+/* The one after it in the order of expiry; NULL: that was the last. */
+struct entry *table_next(struct table *table, const struct entry *entry);
+
+void table_mark_dirty(struct table *table, struct entry *entry);
+void table_clear_dirty(struct table *table, struct entry *entry);
+/* The one marked first; NULL: none. */
+struct entry *table_first_dirty(struct table *table);
+
+/*
+ * For walks that go on over many turns: entries keep their slot from 1 to
+ * table_slots(). NULL: the slot is free.
+ */
+uint32_t table_slots(const struct table *table);
+struct entry *table_at(struct table *table, uint32_t slot);
+
+#endif
