@@ -67,7 +67,8 @@ struct config {
  * Reads the command line and then the file it names (default CONFIG_FILE,
  * which may be missing; one named by -c may not). Command line wins.
  * Errors are logged with file and line. Returns 0, EX_USAGE, EX_CONFIG or,
- * without memory, EX_OSERR of <sysexits.h>; -h/--help and --version print to standard output and exit 0.
+ * without memory, EX_OSERR of <sysexits.h>; -h/--help and --version print to
+ * standard output and exit 0.
  * *out is the caller's, to free with config_free().
  */
 int config_load(int argc, char *const argv[], struct config **out);
