@@ -21,9 +21,8 @@ enum {
 	PAGE_SIZE = 4096,
 	/* Half full leaves, 15-byte keys: one entry takes about 64 bytes. */
 	ENTRY_BYTES = 64,
-	/* What one put can take: a leaf, and seldom the levels above it. */
-	PAGES_PER_KEY = 2,
-	PAGES_SPARE = 8,
+	/* A put may split a leaf, and seldom the levels above it. */
+	PAGES_SPARE = 16,
 	GROW_PAGES = 128,
 	FREE_COUNT_MAX = 4096, /* about 1 ms of counting */
 	/* What one overflow page holds: the page without its 26-byte header. */
@@ -81,15 +80,11 @@ static DBTYPE db_type(const struct map_config *config)
 	return config->type == MAP_HASH ? DB_HASH : DB_BTREE;
 }
 
-static int note_size(struct map *map)
+static void note(struct map *map, const struct stat *st)
 {
-	struct stat st;
-	if (fstat(map->fd, &st) != 0)
-		return errno;
-	map->size = st.st_size;
-	if (st.st_mtime > map->newest_mtime_s)
-		map->newest_mtime_s = st.st_mtime;
-	return 0;
+	map->size = st->st_size;
+	if (st->st_mtime > map->newest_mtime_s)
+		map->newest_mtime_s = st->st_mtime;
 }
 
 static int open_file(const struct map_config *config, const char *path,
@@ -113,12 +108,14 @@ static int open_file(const struct map_config *config, const char *path,
 				      db_type(config), flags, 0644);
 	if (error == 0)
 		error = map->db->fd(map->db, &map->fd);
-	if (error == 0)
-		error = note_size(map);
+	struct stat st;
+	if (error == 0 && fstat(map->fd, &st) != 0)
+		error = errno;
 	if (error != 0) {
 		map_close(map);
 		return error;
 	}
+	note(map, &st);
 	*out = map;
 	return 0;
 }
@@ -247,12 +244,11 @@ static int grow(struct map *map, size_t fillers)
 	return error ? error : map_sync(map);
 }
 
-int map_reserve(struct map *map, size_t entries)
+int map_reserve(struct map *map, size_t keys)
 {
 	if (map->config->type != MAP_BTREE)
 		return 0;
-	size_t wanted =
-	    entries * ADDRESS_KEYS_MAX * PAGES_PER_KEY + PAGES_SPARE;
+	size_t wanted = keys + keys / 32 + PAGES_SPARE;
 	if (map->free_pages < wanted)
 		map->free_pages = count_free(map);
 	if (map->free_pages < wanted) {
@@ -262,7 +258,7 @@ int map_reserve(struct map *map, size_t entries)
 			return error;
 		map->free_pages += fillers * GROW_PAGES;
 	}
-	map->free_pages -= entries * ADDRESS_KEYS_MAX * PAGES_PER_KEY;
+	map->free_pages -= keys;
 	return 0;
 }
 
@@ -277,21 +273,41 @@ int map_pregrow(struct map *map)
 
 /* ---- pairs ---------------------------------------------------------------- */
 
+static int put_key(struct map *map, const char *text, size_t len, DBT *value)
+{
+	DBT key = {.size = (uint32_t)len + (map->config->nul ? 1 : 0)};
+	memcpy(&key.data, &text, sizeof(text)); /* the library only reads it */
+	return map->db->put(map->db, NULL, &key, value, 0);
+}
+
+/* The text must live as long as the value is used. */
+static DBT value_of(const struct map *map, int64_t expiry_s,
+		    char text[VALUE_TEXT_MAX])
+{
+	int len = snprintf(text, VALUE_TEXT_MAX, "%" PRId64, expiry_s);
+	uint32_t nul = map->config->nul ? 1 : 0;
+	return (DBT){.data = text, .size = (uint32_t)len + nul};
+}
+
 int map_put(struct map *map, const struct address *address, int64_t expiry_s)
 {
 	char text[VALUE_TEXT_MAX];
-	int len = snprintf(text, sizeof(text), "%" PRId64, expiry_s);
-	uint32_t nul = map->config->nul ? 1 : 0;
-	DBT value = {.data = text, .size = (uint32_t)len + nul};
+	DBT value = value_of(map, expiry_s, text);
 	struct address_keys keys;
 	address_keys(address, &keys);
 	for (int i = 0; i < keys.count; i++) {
-		DBT key = {.data = keys.text[i], .size = keys.len[i] + nul};
-		int error = map->db->put(map->db, NULL, &key, &value, 0);
+		int error = put_key(map, keys.text[i], keys.len[i], &value);
 		if (error != 0)
 			return error;
 	}
 	return 0;
+}
+
+int map_put_key(struct map *map, const char *key, int64_t expiry_s)
+{
+	char text[VALUE_TEXT_MAX];
+	DBT value = value_of(map, expiry_s, text);
+	return put_key(map, key, strlen(key), &value);
 }
 
 int map_remove_key(struct map *map, const void *data, size_t len)
@@ -321,14 +337,17 @@ int map_remove(struct map *map, const struct address *address)
  * than the one they remember, in whole seconds; with pages that were not there
  * when they mapped it they must. So growth always moves the time forward.
  */
-static int move_mtime(struct map *map, const struct stat *st)
+static int move_mtime(struct map *map, struct stat *st)
 {
 	time_t next_s = map->newest_mtime_s + 1;
 	if (st->st_mtime >= next_s)
 		return 0;
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
 				    {.tv_sec = next_s}};
-	return futimens(map->fd, times) == 0 ? 0 : errno;
+	if (futimens(map->fd, times) != 0)
+		return errno;
+	st->st_mtime = next_s;
+	return 0;
 }
 
 int map_sync(struct map *map)
@@ -339,12 +358,11 @@ int map_sync(struct map *map)
 	struct stat st;
 	if (fstat(map->fd, &st) != 0)
 		return errno;
-	if (st.st_size != map->size) {
+	if (st.st_size != map->size)
 		error = move_mtime(map, &st);
-		if (error != 0)
-			return error;
-	}
-	return note_size(map);
+	if (error == 0)
+		note(map, &st);
+	return error;
 }
 
 int map_walk(struct map *map, map_see *see, void *context)

@@ -45,15 +45,18 @@ void map_unlock(struct map *map);
 /* ---- only while locked --------------------------------------------- */
 
 /*
- * Makes sure that `entries` more can be put without the file growing, so that
- * a full disk is found before anything has changed.
+ * Makes sure that so many new keys can be put without the file growing, so
+ * that a full disk is found before anything has changed.
  */
-int map_reserve(struct map *map, size_t entries);
+int map_reserve(struct map *map, size_t keys);
 /* Grows the file to hold config->capacity entries. */
 int map_pregrow(struct map *map);
 int map_put(struct map *map, const struct address *address, int64_t expiry_s);
+/* One key alone, without its NUL: for building a file in key order. */
+int map_put_key(struct map *map, const char *key, int64_t expiry_s);
 /* Removing what is not there is no error. */
 int map_remove(struct map *map, const struct address *address);
+/* A key as stored, with its NUL if it has one. */
 int map_remove_key(struct map *map, const void *key, size_t len);
 /* Writes what has changed to the file, where readers see it. */
 int map_sync(struct map *map);

@@ -213,6 +213,11 @@ uint32_t table_slots(const struct table *table)
 	return table->used - 1;
 }
 
+uint32_t table_slot(const struct entry *entry)
+{
+	return entry->index;
+}
+
 struct entry *table_find(struct table *table, const struct address *address)
 {
 	uint32_t slot = *bucket(table, bucket_of(table, address));

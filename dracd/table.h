@@ -71,5 +71,6 @@ struct entry *table_first_dirty(struct table *table);
  */
 uint32_t table_slots(const struct table *table);
 struct entry *table_at(struct table *table, uint32_t slot);
+uint32_t table_slot(const struct entry *entry);
 
 #endif

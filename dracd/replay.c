@@ -1,0 +1,242 @@
+/*
+ * replay: see replay.h. Every damage is logged with file and offset.
+ */
+#include "replay.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define NAME_FORMAT "%010" PRIu32 ".journal"
+
+void replay_name(char name[SEGMENT_NAME_MAX], uint32_t number)
+{
+	snprintf(name, SEGMENT_NAME_MAX, NAME_FORMAT, number);
+}
+
+static int number_compare(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* The number of a segment's name; 0: it is another file. */
+static uint32_t number_of(const char *name)
+{
+	char again[SEGMENT_NAME_MAX];
+	uint32_t number = (uint32_t)strtoul(name, NULL, 10);
+	replay_name(again, number);
+	return strcmp(name, again) == 0 ? number : 0;
+}
+
+bool replay_list(int dir_fd, uint32_t **numbers, size_t *count)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return false;
+	}
+	size_t room = 0;
+	*numbers = NULL;
+	*count = 0;
+	const struct dirent *found;
+	while ((found = readdir(dir)) != NULL) {
+		uint32_t number = number_of(found->d_name);
+		if (number == 0)
+			continue;
+		if (*count == room) {
+			room = room ? 2 * room : 64;
+			uint32_t *grown =
+			    reallocarray(*numbers, room, sizeof(**numbers));
+			if (grown == NULL) {
+				free(*numbers);
+				closedir(dir);
+				return false;
+			}
+			*numbers = grown;
+		}
+		(*numbers)[(*count)++] = number;
+	}
+	closedir(dir);
+	if (*count > 0)
+		qsort(*numbers, *count, sizeof(**numbers), number_compare);
+	return true;
+}
+
+const uint8_t *replay_map(int dir_fd, uint32_t number, size_t *len)
+{
+	char name[SEGMENT_NAME_MAX];
+	replay_name(name, number);
+	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return NULL;
+	struct stat st;
+	void *data = MAP_FAILED;
+	*len = 0;
+	if (fstat(fd, &st) == 0) {
+		*len = (size_t)st.st_size;
+		/* mmap(2) of nothing is an error; a page of it is not */
+		data = mmap(NULL, *len ? *len : 1, PROT_READ, MAP_PRIVATE, fd,
+			    0);
+	}
+	int saved = errno;
+	close(fd);
+	errno = saved;
+	return data == MAP_FAILED ? NULL : data;
+}
+
+static bool copy_aside(int dir_fd, const char *name, const uint8_t *data,
+		       size_t len)
+{
+	char aside[SEGMENT_NAME_MAX + 16];
+	snprintf(aside, sizeof(aside), "%s.damaged", name);
+	int fd = openat(dir_fd, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+			0600);
+	if (fd < 0)
+		return false;
+	size_t done = 0;
+	while (done < len) {
+		ssize_t written = write(fd, data + done, len - done);
+		if (written <= 0)
+			break;
+		done += (size_t)written;
+	}
+	return close(fd) == 0 && done == len;
+}
+
+static bool truncate_at(int dir_fd, const char *name, size_t len)
+{
+	int fd = openat(dir_fd, name, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bool done = ftruncate(fd, (off_t)len) == 0 && fdatasync(fd) == 0;
+	close(fd);
+	return done;
+}
+
+/*
+ * The newest segment ends at `good`. What one interrupted write can leave is
+ * dropped, as nobody was told of it; more than that is kept beside.
+ */
+static bool cut_newest(int dir_fd, const char *name, const uint8_t *data,
+		       size_t len, size_t good)
+{
+	size_t lost = len - good;
+	bool zeros = true;
+	for (size_t i = good; i < len && zeros; i++)
+		zeros = data[i] == 0;
+	bool aside = lost > SEGMENT_RECORD_MAX && !zeros;
+	if (aside && !copy_aside(dir_fd, name, data, len)) {
+		log_errno(LOG_CRIT,
+			  "journal segment=%s is damaged and cannot be copied "
+			  "to %s.damaged",
+			  name, name);
+		return false;
+	}
+	log_write(LOG_WARNING,
+		  "journal segment=%s ends in a torn record: offset=%zu "
+		  "dropped=%zu%s",
+		  name, good, lost, aside ? " (a copy is kept as .damaged)" : "");
+	if (truncate_at(dir_fd, name, good))
+		return true;
+	log_errno(LOG_CRIT, "journal segment=%s cannot be truncated", name);
+	return false;
+}
+
+/* Records from `at` on; returns the offset of the first bad byte, or len. */
+static size_t read_records(const uint8_t *data, size_t len, size_t at,
+			   uint32_t number, replay_see *see, void *context,
+			   bool *clean)
+{
+	struct record record;
+	size_t taken;
+	while (at < len && (taken = segment_decode(data + at, len - at, number,
+						   &record)) > 0) {
+		*clean = record.type == RECORD_CLEAN;
+		see(context, &record, number);
+		at += taken;
+	}
+	return at;
+}
+
+/* The next intact record after a bad one, or len. */
+static size_t resume(const uint8_t *data, size_t len, size_t at,
+		     uint32_t number)
+{
+	struct record record;
+	for (at += SEGMENT_ALIGN; at < len; at += SEGMENT_ALIGN)
+		if (segment_decode(data + at, len - at, number, &record) > 0)
+			return at;
+	return len;
+}
+
+static void read_damaged(const char *name, const uint8_t *data, size_t len,
+			 size_t at, uint32_t number, replay_see *see,
+			 void *context)
+{
+	bool clean;
+	while (at < len) {
+		size_t good = resume(data, len, at, number);
+		log_write(LOG_WARNING,
+			  "journal segment=%s is damaged: offset=%zu "
+			  "unreadable=%zu; the rest is kept",
+			  name, at, good - at);
+		at = read_records(data, len, good, number,
+				  see, context, &clean);
+	}
+}
+
+bool replay_segment(int dir_fd, uint32_t number, bool newest, replay_see *see,
+		    void *context, struct replay_result *result)
+{
+	char name[SEGMENT_NAME_MAX];
+	replay_name(name, number);
+	*result = (struct replay_result){0};
+	size_t len;
+	const uint8_t *data = replay_map(dir_fd, number, &len);
+	if (data == NULL) {
+		log_errno(LOG_CRIT, "journal segment=%s cannot be read", name);
+		return false;
+	}
+	bool done = true;
+	size_t good = 0;
+	switch (segment_header_check(data, len, number)) {
+	case SEGMENT_NEWER:
+		log_write(LOG_CRIT,
+			  "journal segment=%s was written by a newer dracd; "
+			  "run that one, or move the journal away",
+			  name);
+		done = false;
+		break;
+	case SEGMENT_OK:
+		good = read_records(data, len, SEGMENT_HEADER, number, see,
+				    context, &result->clean);
+		break;
+	case SEGMENT_TORN:
+		break;
+	}
+	if (done && good < len) {
+		result->clean = false;
+		if (newest) {
+			done = cut_newest(dir_fd, name, data, len, good);
+		} else {
+			result->damaged = true;
+			read_damaged(name, data, len, good, number, see,
+				     context);
+		}
+	}
+	result->bytes = result->damaged || !done ? len : good;
+	munmap((void *)(uintptr_t)data, len ? len : 1);
+	return done;
+}

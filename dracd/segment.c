@@ -1,0 +1,120 @@
+/*
+ * segment: see segment.h. Pure functions; the only place that knows where a
+ * field lies.
+ */
+#include "segment.h"
+
+#include <endian.h>
+#include <string.h>
+#include <zlib.h>
+
+static const char magic[8] = "DRACDJNL";
+
+enum {
+	AT_VERSION = 8,
+	AT_NUMBER = 12,
+	AT_HEADER_CRC = 16,
+
+	AT_LENGTH = 4,
+	AT_TYPE = 6,
+	AT_USER_LEN = 7,
+	AT_EXPIRY = 8,
+	AT_ADDRESS = 16,
+	AT_SERVICE_LEN = 32,
+	AT_STRINGS = 33,
+};
+
+static void put32(uint8_t *at, uint32_t value)
+{
+	value = htole32(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+static uint32_t get32(const uint8_t *at)
+{
+	uint32_t value;
+	memcpy(&value, at, sizeof(value));
+	return le32toh(value);
+}
+
+static uint32_t checksum(uint32_t number, const uint8_t *data, size_t len)
+{
+	return (uint32_t)crc32(number, data, (uInt)len);
+}
+
+void segment_header_write(uint8_t out[SEGMENT_HEADER], uint32_t number)
+{
+	memset(out, 0, SEGMENT_HEADER);
+	memcpy(out, magic, sizeof(magic));
+	put32(out + AT_VERSION, SEGMENT_VERSION);
+	put32(out + AT_NUMBER, number);
+	put32(out + AT_HEADER_CRC, checksum(number, out, AT_HEADER_CRC));
+}
+
+enum segment_state segment_header_check(const uint8_t *data, size_t len,
+					uint32_t number)
+{
+	if (len < SEGMENT_HEADER || memcmp(data, magic, sizeof(magic)) != 0 ||
+	    get32(data + AT_NUMBER) != number ||
+	    get32(data + AT_HEADER_CRC) !=
+		checksum(number, data, AT_HEADER_CRC))
+		return SEGMENT_TORN;
+	return get32(data + AT_VERSION) > SEGMENT_VERSION ? SEGMENT_NEWER
+							  : SEGMENT_OK;
+}
+
+size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
+		      const struct record *record)
+{
+	size_t used =
+	    AT_STRINGS + (size_t)record->user_len + record->service_len;
+	size_t len = (used + SEGMENT_ALIGN - 1) & ~(size_t)(SEGMENT_ALIGN - 1);
+	uint16_t length = htole16((uint16_t)len);
+	uint64_t expiry = htole64((uint64_t)record->expiry_s);
+	memcpy(out + AT_LENGTH, &length, sizeof(length));
+	out[AT_TYPE] = (uint8_t)record->type;
+	out[AT_USER_LEN] = record->user_len;
+	memcpy(out + AT_EXPIRY, &expiry, sizeof(expiry));
+	memcpy(out + AT_ADDRESS, record->address.byte,
+	       sizeof(record->address.byte));
+	out[AT_SERVICE_LEN] = record->service_len;
+	uint8_t *end = out + AT_STRINGS;
+	if (record->user_len > 0)
+		end = mempcpy(end, record->user, record->user_len);
+	if (record->service_len > 0)
+		end = mempcpy(end, record->service, record->service_len);
+	memset(end, 0, len - used);
+	put32(out, checksum(number, out + AT_LENGTH, len - AT_LENGTH));
+	return len;
+}
+
+size_t segment_decode(const uint8_t *data, size_t len, uint32_t number,
+		      struct record *record)
+{
+	if (len < AT_STRINGS)
+		return 0;
+	uint16_t length;
+	memcpy(&length, data + AT_LENGTH, sizeof(length));
+	length = le16toh(length);
+	size_t user_len = data[AT_USER_LEN];
+	size_t service_len = data[AT_SERVICE_LEN];
+	if (length > len || length % SEGMENT_ALIGN != 0 ||
+	    length < AT_STRINGS + user_len + service_len ||
+	    get32(data) != checksum(number, data + AT_LENGTH,
+				    (size_t)length - AT_LENGTH))
+		return 0;
+	uint64_t expiry;
+	memcpy(&expiry, data + AT_EXPIRY, sizeof(expiry));
+	const char *strings = (const char *)data + AT_STRINGS;
+	*record = (struct record){
+	    .type = (enum record_type)data[AT_TYPE],
+	    .expiry_s = (int64_t)le64toh(expiry),
+	    .user = user_len > 0 ? strings : NULL,
+	    .service = service_len > 0 ? strings + user_len : NULL,
+	    .user_len = (uint8_t)user_len,
+	    .service_len = (uint8_t)service_len,
+	};
+	memcpy(record->address.byte, data + AT_ADDRESS,
+	       sizeof(record->address.byte));
+	return length;
+}

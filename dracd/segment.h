@@ -1,0 +1,63 @@
+/*
+ * segment: the format of one journal file. Bytes in, records out, and the
+ * other way; no files, no state. All numbers are little-endian.
+ *
+ *	header	"DRACDJNL", u32 version, u32 number, u32 crc of these 16 bytes,
+ *		u32 0
+ *	record	u32 crc of the rest, u16 length (a multiple of 8), u8 type,
+ *		u8 user length, i64 expiry, 16 bytes address, u8 service length,
+ *		user, service, zeros up to the length
+ *
+ * Every crc (zlib's crc32) starts from the segment's number, so a record only
+ * counts in the file it was written to.
+ */
+#ifndef DRACD_SEGMENT_H
+#define DRACD_SEGMENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "address.h"
+
+enum {
+	SEGMENT_HEADER = 24,
+	SEGMENT_VERSION = 1,
+	SEGMENT_USER_MAX = 255,
+	SEGMENT_SERVICE_MAX = 255,
+	SEGMENT_RECORD_MAX = 552, /* 33 + both, rounded up */
+	SEGMENT_ALIGN = 8,
+};
+
+enum record_type {
+	RECORD_PUT = 1,	   /* address, expiry, user, service */
+	RECORD_REMOVE = 2, /* address */
+	RECORD_CLEAN = 3,  /* nothing: the daemon stopped in good order */
+};
+
+struct record {
+	enum record_type type;
+	struct address address;
+	int64_t expiry_s;
+	/* not NUL-terminated; NULL when the length is 0 */
+	const char *user, *service;
+	uint8_t user_len, service_len;
+};
+
+enum segment_state { SEGMENT_OK, SEGMENT_TORN, SEGMENT_NEWER };
+
+void segment_header_write(uint8_t out[SEGMENT_HEADER], uint32_t number);
+/* TORN: not a header of this number. NEWER: of a version not known here. */
+enum segment_state segment_header_check(const uint8_t *data, size_t len,
+    uint32_t number);
+
+/* Returns the record's length, a multiple of SEGMENT_ALIGN. */
+size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
+    const struct record *record);
+/*
+ * Reads the record at data, of which len bytes are there. Returns its length,
+ * or 0 when there is no whole, intact record. Its strings point into data.
+ */
+size_t segment_decode(const uint8_t *data, size_t len, uint32_t number,
+    struct record *record);
+
+#endif
