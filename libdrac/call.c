@@ -1,0 +1,285 @@
+/*
+ * call: one RPC call on a connected socket. Every wait in here is a poll
+ * against the call's deadline, so that neither silence nor a byte now and then
+ * can stretch it. Nothing here can raise SIGPIPE.
+ */
+#include "call.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LAST_FRAGMENT 0x80000000u /* in a mark */
+
+enum {
+	MARK_SIZE = 4,     /* of a record on a stream */
+	CALL_MAX = 512,    /* the longest call, an add, takes 364 bytes */
+	REPLY_MAX = 12288, /* the longest reply, a page, takes 10,412 bytes */
+	REPLY_HEADER = 8,  /* xid and direction */
+	RESEND_MS = 250,   /* the same datagram again */
+};
+
+/* What travels, and how far it has got. */
+struct exchange {
+	int fd;
+	int64_t deadline_ns;
+	uint32_t xid;
+	struct rpc_err *error;
+	size_t call_len; /* with the mark */
+	size_t reply_len;
+	char call[MARK_SIZE + CALL_MAX];
+	char reply[REPLY_MAX];
+};
+
+int64_t drac_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * DRAC_NS_PER_S + now.tv_nsec;
+}
+
+bool drac_wait(int fd, short events, int64_t deadline_ns)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = events};
+
+	for (;;) {
+		int64_t left_ns = deadline_ns - drac_now_ns();
+		struct timespec left = {.tv_sec = left_ns / DRAC_NS_PER_S,
+					.tv_nsec = left_ns % DRAC_NS_PER_S};
+
+		if (left_ns <= 0)
+			return false;
+		/* An error shows in what the caller does next. */
+		if (ppoll(&poll_fd, 1, &left, NULL) > 0)
+			return true;
+	}
+}
+
+enum clnt_stat drac_fail(struct rpc_err *error, enum clnt_stat status,
+			 int number)
+{
+	memset(error, 0, sizeof *error);
+	error->re_status = status;
+	error->re_errno = number;
+	return status;
+}
+
+static bool try_again(int number)
+{
+	return number == EAGAIN || number == EWOULDBLOCK || number == EINTR;
+}
+
+bool_t drac_xdr_nothing(XDR *xdrs, void *unused)
+{
+	(void)xdrs;
+	(void)unused;
+	return TRUE;
+}
+
+/* ---- messages ---------------------------------------------------------- */
+
+static uint32_t new_xid(void)
+{
+	static _Thread_local uint32_t counter;
+	uint32_t xid;
+
+	/* A stranger who cannot see the call cannot answer it. */
+	if (getrandom(&xid, sizeof xid, GRND_NONBLOCK) == sizeof xid)
+		return xid;
+	return (uint32_t)drac_now_ns() ^ (uint32_t)getpid() << 16 ^ counter++;
+}
+
+static bool encode(struct exchange *x, const struct drac_call *call)
+{
+	struct rpc_msg msg = {.rm_xid = x->xid, .rm_direction = CALL};
+	uint32_t mark;
+	XDR xdrs;
+
+	msg.rm_call.cb_rpcvers = RPC_MSG_VERSION;
+	msg.rm_call.cb_prog = call->program;
+	msg.rm_call.cb_vers = call->version;
+	msg.rm_call.cb_proc = call->procedure;
+	xdrmem_create(&xdrs, x->call + MARK_SIZE, CALL_MAX, XDR_ENCODE);
+	if (!xdr_callmsg(&xdrs, &msg) || !call->encode(&xdrs, call->arguments))
+		return false;
+	x->call_len = MARK_SIZE + xdr_getpos(&xdrs);
+	mark = htonl(LAST_FRAGMENT | xdr_getpos(&xdrs));
+	memcpy(x->call, &mark, MARK_SIZE);
+	return true;
+}
+
+/* Whether what came is the answer to this call. */
+static bool is_reply(const struct exchange *x)
+{
+	uint32_t word[2];
+
+	if (x->reply_len < REPLY_HEADER)
+		return false;
+	memcpy(word, x->reply, REPLY_HEADER);
+	return ntohl(word[0]) == x->xid && ntohl(word[1]) == REPLY;
+}
+
+static enum clnt_stat decode(struct exchange *x, const struct drac_call *call)
+{
+	char verifier[MAX_AUTH_BYTES];
+	struct rpc_msg msg = {0};
+	XDR xdrs;
+
+	memset(call->result, 0, call->result_size);
+	msg.acpted_rply.ar_verf.oa_base = verifier;
+	msg.acpted_rply.ar_results.where = call->result;
+	msg.acpted_rply.ar_results.proc = call->decode;
+	xdrmem_create(&xdrs, x->reply, (u_int)x->reply_len, XDR_DECODE);
+	if (!xdr_replymsg(&xdrs, &msg)) {
+		xdr_free(call->decode, call->result);
+		return drac_fail(x->error, RPC_CANTDECODERES, 0);
+	}
+	memset(x->error, 0, sizeof *x->error);
+	_seterr_reply(&msg, x->error);
+	return x->error->re_status;
+}
+
+/* ---- datagrams --------------------------------------------------------- */
+
+static enum clnt_stat send_datagram(struct exchange *x)
+{
+	ssize_t sent = send(x->fd, x->call + MARK_SIZE, x->call_len - MARK_SIZE,
+			    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	/* What has no room now is sent again soon. */
+	if (sent >= 0 || try_again(errno) || errno == ENOBUFS)
+		return RPC_SUCCESS;
+	/* The answer of the datagram before this one. */
+	if (errno == ECONNREFUSED)
+		return drac_fail(x->error, RPC_CANTRECV, errno);
+	return drac_fail(x->error, RPC_CANTSEND, errno);
+}
+
+static enum clnt_stat exchange_datagrams(struct exchange *x)
+{
+	int64_t resend_ns = 0;
+
+	for (;;) {
+		int64_t now_ns = drac_now_ns();
+		ssize_t got;
+
+		if (now_ns >= x->deadline_ns)
+			return drac_fail(x->error, RPC_TIMEDOUT, 0);
+		if (now_ns >= resend_ns) {
+			if (send_datagram(x) != RPC_SUCCESS)
+				return x->error->re_status;
+			resend_ns = now_ns + RESEND_MS * DRAC_NS_PER_MS;
+		}
+		if (!drac_wait(x->fd, POLLIN,
+			       resend_ns < x->deadline_ns ? resend_ns
+							  : x->deadline_ns))
+			continue;
+		got = recv(x->fd, x->reply, REPLY_MAX, MSG_DONTWAIT);
+		if (got < 0 && !try_again(errno))
+			return drac_fail(x->error, RPC_CANTRECV, errno);
+		x->reply_len = got < 0 ? 0 : (size_t)got;
+		if (is_reply(x))
+			return RPC_SUCCESS;
+	}
+}
+
+/* ---- streams ----------------------------------------------------------- */
+
+static enum clnt_stat send_record(struct exchange *x)
+{
+	size_t done = 0;
+
+	while (done < x->call_len) {
+		ssize_t sent = send(x->fd, x->call + done, x->call_len - done,
+				    MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (sent >= 0)
+			done += (size_t)sent;
+		else if (!try_again(errno))
+			return drac_fail(x->error, RPC_CANTSEND, errno);
+		else if (!drac_wait(x->fd, POLLOUT, x->deadline_ns))
+			return drac_fail(x->error, RPC_TIMEDOUT, 0);
+	}
+	return RPC_SUCCESS;
+}
+
+static enum clnt_stat receive(struct exchange *x, void *buf, size_t size)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t got;
+
+		/* Also asked when there is always one more byte to read. */
+		if (drac_now_ns() >= x->deadline_ns)
+			return drac_fail(x->error, RPC_TIMEDOUT, 0);
+		got =
+		    recv(x->fd, (char *)buf + done, size - done, MSG_DONTWAIT);
+		if (got > 0)
+			done += (size_t)got;
+		else if (got == 0)
+			return drac_fail(x->error, RPC_CANTRECV, ECONNRESET);
+		else if (!try_again(errno))
+			return drac_fail(x->error, RPC_CANTRECV, errno);
+		else
+			drac_wait(x->fd, POLLIN, x->deadline_ns);
+	}
+	return RPC_SUCCESS;
+}
+
+/* One record, of as many fragments as the server likes (RFC 5531, 11). */
+static enum clnt_stat receive_record(struct exchange *x)
+{
+	uint32_t mark;
+
+	x->reply_len = 0;
+	do {
+		size_t len;
+
+		if (receive(x, &mark, MARK_SIZE) != RPC_SUCCESS)
+			return x->error->re_status;
+		mark = ntohl(mark);
+		len = mark & ~LAST_FRAGMENT;
+		if (len > REPLY_MAX - x->reply_len)
+			return drac_fail(x->error, RPC_CANTDECODERES, 0);
+		if (receive(x, x->reply + x->reply_len, len) != RPC_SUCCESS)
+			return x->error->re_status;
+		x->reply_len += len;
+	} while (!(mark & LAST_FRAGMENT));
+	return RPC_SUCCESS;
+}
+
+static enum clnt_stat exchange_records(struct exchange *x)
+{
+	if (send_record(x) != RPC_SUCCESS)
+		return x->error->re_status;
+	do {
+		if (receive_record(x) != RPC_SUCCESS)
+			return x->error->re_status;
+	} while (!is_reply(x));
+	return RPC_SUCCESS;
+}
+
+/* ---- the call ------------------------------------------------------------ */
+
+enum clnt_stat drac_call_run(int fd, bool stream, const struct drac_call *call,
+			     int64_t deadline_ns, struct rpc_err *error)
+{
+	struct exchange x;
+	enum clnt_stat status;
+
+	x.fd = fd;
+	x.deadline_ns = deadline_ns;
+	x.xid = new_xid();
+	x.error = error;
+	if (!encode(&x, call))
+		return drac_fail(error, RPC_CANTENCODEARGS, 0);
+	status = stream ? exchange_records(&x) : exchange_datagrams(&x);
+	return status == RPC_SUCCESS ? decode(&x, call) : status;
+}
