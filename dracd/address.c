@@ -236,12 +236,9 @@ static void mask_of_length(struct address *mask, int bits)
 {
 	for (size_t i = 0; i < sizeof mask->byte; i++) {
 		int here = bits - 8 * (int)i;
+		unsigned ones = here < 0 ? 0 : here > 8 ? 8 : (unsigned)here;
 
-		if (here >= 8)
-			mask->byte[i] = 0xff;
-		else
-			mask->byte[i] =
-			    here <= 0 ? 0 : (uint8_t)(0xff << (8 - here));
+		mask->byte[i] = (uint8_t)(0xff00U >> ones & 0xff);
 	}
 }
 
