@@ -54,9 +54,10 @@ ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard drac
 LIB_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard libdrac/*.c)) $(XDR_OBJ)
 UNIT       = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 TOOLS      = $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
+PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
 
 all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a
-tests-build: all $(UNIT) $(TOOLS)
+tests-build: all $(UNIT) $(TOOLS) $(PRELOADS)
 
 # ---- generated ------------------------------------------------------------
 $(B)/gen/drac_prot.x: rpc/drac.x
@@ -98,9 +99,19 @@ $(B)/tools/%: tests/tools/%.c $(B)/libdrac.a
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< \
 	    $(B)/libdrac.a $(LIBDRAC_LIBS) -ldb-5.3 -lpthread
 
+# Never sanitized: it goes into programs that may be.
+$(B)/preload/%.so: tests/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -std=gnu11 $(CFLAGS) $(WARN) -fPIC -shared -o $@ $< -ldl
+
+# A row of figures takes half a second; all of it about eight minutes.
+# PEER=address:port measures another drac server instead.
+bench: all $(B)/tools/dracload $(B)/tools/draconce
+	DRACD_BUILD=$(B) PEER=$(PEER) $(PYTHON) tests/bench/bench
+
 -include $(wildcard $(OBJ)/*/*.d $(B)/unit/*.d $(B)/tools/*.d)
 
 clean:
 	rm -rf $(B)
-.PHONY: all tests-build clean
+.PHONY: all tests-build bench clean
 .DELETE_ON_ERROR:
