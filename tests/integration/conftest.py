@@ -1,0 +1,124 @@
+"""
+Every test that asks for `dracd` runs once for each build in DRACD_BUILD
+("build:build/asan"). The last line of a session is "N passed, N failed".
+"""
+
+import os
+import pathlib
+import resource
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(HERE))
+
+import daemon  # noqa: E402  (needs the path above)
+
+BUILDS = os.environ.get("DRACD_BUILD", str(ROOT / "build")).split(":")
+
+
+def pytest_generate_tests(metafunc):
+    if "build" in metafunc.fixturenames:
+        metafunc.parametrize("build", BUILDS, scope="session",
+                             ids=[os.path.basename(b) for b in BUILDS])
+
+
+@pytest.fixture
+def dracd(build, tmp_path):
+    """dracd(directory name, **settings of Dracd) -> a Dracd, not started."""
+    made = []
+
+    def make(name="d", **settings):
+        made.append(daemon.Dracd(build, tmp_path / name, **settings))
+        return made[-1]
+
+    yield make
+    failures = []
+    for each in made:
+        try:
+            each.finish()
+        except AssertionError as error:
+            failures.append(str(error))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def tool(build):
+    """The path of a program of tests/tools, from the first build."""
+    return lambda name: str(pathlib.Path(BUILDS[0]).resolve() / "tools" / name)
+
+
+@pytest.fixture
+def descriptors():
+    """descriptors(n): room for n descriptors here and in what is started."""
+    old = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def need(count):
+        if old[1] != resource.RLIM_INFINITY and old[1] < count:
+            pytest.skip("needs %d descriptors, the hard limit is %d" %
+                        (count, old[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(old[0], count),
+                                                    old[1]))
+
+    yield need
+    resource.setrlimit(resource.RLIMIT_NOFILE, old)
+
+
+@pytest.fixture
+def figures(request):
+    """figures(text): a measured figure for the summary."""
+    return lambda text: request.config.stash[FIGURES].append(
+        "%s: %s" % (request.node.name, text))
+
+
+# ---- the last line ------------------------------------------------------
+
+FIGURES = pytest.StashKey()
+
+
+def pytest_configure(config):
+    config.stash[FIGURES] = []
+    config.pluginmanager.register(Tally(config), "tally")
+
+
+class Tally:
+    """Counts each test once; the worst of its phases is its outcome."""
+
+    RANK = ("passed", "skipped", "failed")
+
+    def __init__(self, config):
+        self.config, self.outcomes, self.skips = config, {}, []
+
+    def note(self, nodeid, outcome):
+        worst = max(self.outcomes.get(nodeid, "passed"), outcome,
+                    key=self.RANK.index)
+        self.outcomes[nodeid] = worst
+
+    def pytest_runtest_logreport(self, report):
+        self.note(report.nodeid, report.outcome)
+        if report.skipped:
+            self.skips.append((report.nodeid, report.longrepr[2]))
+
+    def pytest_collectreport(self, report):
+        if report.outcome != "passed":
+            self.note(report.nodeid, report.outcome)
+            if report.skipped:
+                self.skips.append((report.nodeid, report.longrepr[2]))
+
+    def pytest_terminal_summary(self, terminalreporter):
+        for line in self.config.stash[FIGURES]:
+            terminalreporter.write_line(line)
+        for nodeid, reason in self.skips:
+            terminalreporter.write_line("skipped %s: %s" % (nodeid, reason))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self, config):
+        count = [list(self.outcomes.values()).count(r) for r in self.RANK]
+        line = "%d passed, %d failed" % (count[0], count[2])
+        if count[1]:
+            line += ", %d skipped" % count[1]
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter:
+            reporter.write_line(line)
