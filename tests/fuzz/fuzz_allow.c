@@ -1,0 +1,36 @@
+/*
+ * libFuzzer: dracd.allow(5). What is taken must be a list of clean prefixes.
+ * Run with -close_fd_mask=2, since each wrong line is logged.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "allow.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct allow_list list;
+	/* Exactly as long as the text, so that a read beyond is seen. */
+	char *text = malloc(size);
+
+	if (text == NULL)
+		return 0;
+	if (size > 0)
+		memcpy(text, data, size);
+	if (!allow_parse("fuzz", text, size, &list)) {
+		if (list.prefixes != NULL || list.count != 0)
+			abort();
+		free(text);
+		return 0;
+	}
+	if (list.missing || list.count > size)
+		abort();
+	for (size_t i = 0; i < list.count; i++)
+		if (!prefix_contains(&list.prefixes[i], &list.prefixes[i].net))
+			abort();
+	allow_free(&list);
+	free(text);
+	return 0;
+}
