@@ -69,6 +69,8 @@ struct config {
  * Errors are logged with file and line. Returns 0, EX_USAGE, EX_CONFIG or,
  * without memory, EX_OSERR of <sysexits.h>; -h/--help and --version print to
  * standard output and exit 0.
+ * All paths come out absolute, from the working directory of the first call,
+ * so a reload may be done in /.
  * *out is the caller's, to free with config_free().
  */
 int config_load(int argc, char *const argv[], struct config **out);

@@ -76,10 +76,23 @@ const char *setting_minutes(const char *text, int64_t *seconds)
 	return NULL;
 }
 
+/*
+ * The directory in which the daemon was started; it is asked for once, since
+ * a reload happens in /. NULL with errno.
+ */
+static const char *start_directory(void)
+{
+	static char *directory;
+
+	if (directory == NULL)
+		directory = getcwd(NULL, 0);
+	return directory;
+}
+
 const char *setting_path(const char *text, char **path)
 {
-	char *here;
-	size_t here_len, len = strlen(text);
+	const char *start = start_directory();
+	size_t start_len, len = strlen(text);
 
 	if (len == 0)
 		return "no path; write for example \"/var/lib/dracd/name\"";
@@ -87,19 +100,17 @@ const char *setting_path(const char *text, char **path)
 		*path = strdup(text);
 		return *path == NULL ? no_memory : NULL;
 	}
-	here = getcwd(NULL, 0);
-	if (here == NULL)
+	if (start == NULL)
 		return errno == ENOMEM ? no_memory
 				       : "a path from here, but the working "
 					 "directory is gone; write it from /";
-	here_len = strlen(here);
-	*path = realloc(here, here_len + 1 + len + 1);
-	if (*path == NULL) {
-		free(here);
+	start_len = strlen(start);
+	*path = malloc(start_len + 1 + len + 1);
+	if (*path == NULL)
 		return no_memory;
-	}
-	(*path)[here_len] = '/';
-	memcpy(*path + here_len + 1, text, len + 1);
+	memcpy(*path, start, start_len);
+	(*path)[start_len] = '/';
+	memcpy(*path + start_len + 1, text, len + 1);
 	return NULL;
 }
 

@@ -14,8 +14,8 @@ const char *setting_duration(const char *text, int64_t *seconds);
 const char *setting_minutes(const char *text, int64_t *seconds);
 
 /*
- * A path made absolute, because the daemon changes to /. *path is the
- * caller's to free.
+ * A path made absolute from the directory in which the first call was made,
+ * because the daemon changes to /. *path is the caller's to free.
  */
 const char *setting_path(const char *text, char **path);
 /* "btree:/path"; nul and capacity are left alone. map->path: as above. */

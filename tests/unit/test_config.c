@@ -104,7 +104,7 @@ static void assert_defaults(const struct config *c)
 static void an_empty_file_means_the_defaults(void **state)
 {
 	static const char *const files[] = {
-	    "", "\n", "# only a comment", "/* another */\n",
+	    "", "\n", "# only a comment", "/* another */\n// third",
 	    "listen = {}\nlookup = {}\nnever = {}\n"};
 
 	(void)state;
@@ -476,6 +476,23 @@ static void options(void **state)
 	config_free(c);
 	c = loaded("-e 527040 -c t.conf");
 	assert_int_equal(c->lifetime_s, CONFIG_LIFETIME_MAX_S);
+	config_free(c);
+}
+
+/* The daemon lives in /, but its configuration does not. */
+static void a_reload_finds_the_same_files(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	scratch_write("t.conf", "journal = \"j\"\n");
+	config_free(loaded("-c t.conf my.db"));
+	assert_int_equal(chdir("/"), 0);
+	c = loaded("-c t.conf my.db");
+	assert_int_equal(chdir(scratch_dir), 0);
+	assert_path(c->file, "t.conf");
+	assert_path(c->journal, "j");
+	assert_path(c->maps[0].path, "my.db");
 	config_free(c);
 }
 
