@@ -205,6 +205,7 @@ static void whether_others_are_named(void **state)
 	    {"0.0.0.0/0\n", true},
 	    {"::/0\n", true},
 	    {"126.0.0.0/7\n", true},
+	    {"127.255.255.255 127.0.0.1\n", true}, /* 255.0.0.1 as well */
 	    {"::/127\n", true},
 	    {"2001:db8::1\n", true},
 	};
@@ -321,7 +322,7 @@ static void kinds_of_rules(void **state)
 	    {"dracd: 10.1.2.3 : allow", true},
 	    {"dracd: 10.1.2.3 : severity mail.info : allow", true},
 	    /* it would replace a process that is not resident */
-	    {"dracd: 10.1.2.3 : twist /bin/echo no", false},
+	    {"dracd: 10.1.2.3 : twist /bin/false", false},
 	    /* no names are looked up: these never match */
 	    {"dracd: .example.org", false},
 	    {"dracd: mail.example.org", false},

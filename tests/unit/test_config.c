@@ -629,6 +629,7 @@ int main(void)
 	    cmocka_unit_test(wrong_settings_name_file_and_line),
 	    cmocka_unit_test(files_that_are_no_text),
 	    cmocka_unit_test(options),
+	    cmocka_unit_test(a_reload_finds_the_same_files),
 	    cmocka_unit_test(wrong_command_lines),
 	    cmocka_unit_test(dbfile_is_the_first_map),
 	    cmocka_unit_test(help_and_version),
