@@ -82,6 +82,7 @@ class DaemonMap:
             maps=[(f"btree:{FILE}", {"capacity": 16})], **settings)
         self._dracd.space = space
         self._dracd.root = str(space.path("/"))
+        self.port = self._dracd.port
         self._dracd.start()
 
     def add(self, address, lifetime=None):
