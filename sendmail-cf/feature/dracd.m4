@@ -14,6 +14,9 @@ dnl recipients, TLS and SMTP AUTH have had their say, and a yes from it ends no
 dnl other check: access_db, DNS lists and delay_checks refuse what they refused.
 dnl Why not another hook: README in the directory above this one.
 dnl
+dnl This host and the class R never need the map, so a damaged one does not stop
+dnl them; four rules of Relay_ok are repeated for that.
+dnl
 dnl A ruleset named twice is continued, so what stands first in sendmail.cf is
 dnl first in it. These rules travel with LOCAL_RULE_0, which stands before
 dnl Relay_ok (LOCAL_CONFIG is too early: before OperatorChars), and its ruleset,
@@ -39,7 +42,12 @@ Kdracdless arith')
 LOCAL_RULE_0
 # has the client logged in to POP or IMAP?
 SRelay_ok
-R$*			$: < $(dracd $&{client_addr} $: $) >
+R$*			$: < $&{client_addr} >
+R< 0 >			$@ RELAY		this host and $=R, as below:
+R< 127.0.0.1 >		$@ RELAY		never by way of the map
+R< IPv6:0:0:0:0:0:0:0:1 >	$@ RELAY
+R< $=R $* >		$@ RELAY
+R< $+ >			$: < $(dracd $1 $: $) >
 ifelse(len(X`'_ARG2_), `1', `dnl
 R< $- >			$@ RELAY		in the map',
 `dnl

@@ -15,6 +15,7 @@ import sendmail_map
 import servers
 
 LISTED, STRANGER = "127.0.0.5", "127.0.0.6"
+NEIGHBOUR = "127.0.1.1"     # by relay-domains, whatever the map says
 LISTED6, STRANGER6 = "fd00:beef::5", "fd00:beef::6"
 
 DRACD = "FEATURE(`dracd')dnl"
@@ -243,9 +244,9 @@ def _directory(space, tool):
                                     _truncated, _torn, _hash, _directory],
                          ids=lambda f: f.__name__[1:])
 def test_broken_map_denies(space, mta, hand, tool, feature, damage):
-    """Everybody; mail for us and from this host is taken as ever."""
+    """All but this host and relay-domains; mail for us is taken as ever."""
     hand.add(LISTED)
-    server = mta(feature)
+    server = mta(f"RELAY_DOMAIN(`{NEIGHBOUR}')dnl\n{feature}")
     assert server.relay(LISTED) == 250
     damage(space, tool)
     codes = (451, 550) if damage is _truncated else (550,)
@@ -256,8 +257,10 @@ def test_broken_map_denies(space, mta, hand, tool, feature, damage):
             if feature is not CLASSIC:
                 assert client.local() == 250, client.text
                 assert client.relay() in codes, client.text
-    if damage is not _truncated:
-        assert server.relay("127.0.0.1") == 250
+    # This host and relay-domains; the classic rules ask the map first.
+    if feature is not CLASSIC or damage is not _truncated:
+        for address in ("127.0.0.1", "::1", NEIGHBOUR):
+            assert server.relay(address) == 250, address
     sendmail_map.clear(space)
     sendmail_map.HandMap(space, tool).add(LISTED)
     assert server.relay(LISTED) == 250
