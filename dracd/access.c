@@ -62,7 +62,7 @@ struct access {
 	struct slot cache[CACHE_SLOTS];
 };
 
-/* ---- addresses of this host --------------------------------------------- */
+/* ---- addresses of this host ---- */
 
 static bool is_loopback(const struct address *a)
 {
@@ -122,8 +122,7 @@ failed:
 	return false;
 }
 
-/* ---- files ------------------------------------------------------------------
- */
+/* ---- files ---- */
 
 /* Whether the file is another one than *stamp says; *stamp is renewed. */
 static bool has_changed(struct stamp *stamp, const char *path)
@@ -251,8 +250,7 @@ bool access_names_others(const struct access *access)
 	return false;
 }
 
-/* ---- verdicts ---------------------------------------------------------------
- */
+/* ---- verdicts ---- */
 
 static struct slot *slot_of(struct access *access, const struct address *a)
 {
@@ -295,8 +293,7 @@ bool access_address(struct access *access, const struct address *caller)
 	return slot->verdict == VERDICT_ALLOWED;
 }
 
-/* ---- unix callers
- * ------------------------------------------------------------- */
+/* ---- unix callers ---- */
 
 /*
  * Asks the kernel for the groups the peer had when it connected. getgrouplist

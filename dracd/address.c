@@ -87,7 +87,7 @@ bool address_from_text(struct address *a, const char *text)
 	return false;
 }
 
-/* ---- text --------------------------------------------------------------- */
+/* ---- text ---- */
 
 static char *put_decimal(char *p, unsigned n)
 {
@@ -207,7 +207,7 @@ void address_keys(const struct address *a, struct address_keys *keys)
 	keys->count = n;
 }
 
-/* ---- prefixes ------------------------------------------------------------ */
+/* ---- prefixes ---- */
 
 enum prefix_fault {
 	PREFIX_RIGHT,

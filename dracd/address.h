@@ -32,9 +32,9 @@ enum {
 
 /* The keys under which one address stands in a map (DESIGN.md section 8). */
 struct address_keys {
-	int count;		/* 1 (IPv4) to ADDRESS_KEYS_MAX */
-	uint8_t len[ADDRESS_KEYS_MAX];	/* without the NUL */
-	char text[ADDRESS_KEYS_MAX][ADDRESS_TEXT_MAX];	/* NUL-terminated */
+	int count;                     /* 1 (IPv4) to ADDRESS_KEYS_MAX */
+	uint8_t len[ADDRESS_KEYS_MAX]; /* without the NUL */
+	char text[ADDRESS_KEYS_MAX][ADDRESS_TEXT_MAX]; /* NUL-terminated */
 };
 
 bool address_is_v4(const struct address *a);

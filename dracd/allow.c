@@ -24,8 +24,7 @@ enum {
 
 #define EXAMPLE "\"255.255.255.0 192.0.2.0\" or \"192.0.2.0/24\""
 
-/* ---- one line ---------------------------------------------------------------
- */
+/* ---- one line ---- */
 
 /* Cuts text into words in place; returns how many, at most WORDS_MAX + 1. */
 static int split(char *text, char *words[WORDS_MAX])
@@ -122,8 +121,7 @@ static const char *parse_line(struct prefix *p, const char *text, size_t len,
 	return parse_words(p, line, empty, why);
 }
 
-/* ---- the file
- * ----------------------------------------------------------------- */
+/* ---- the file ---- */
 
 static bool add(struct allow_list *list, size_t *room, const struct prefix *p)
 {

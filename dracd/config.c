@@ -28,8 +28,7 @@ enum {
 	FAULT_MAX = 512,
 };
 
-/* ---- messages about the file ----------------------------------------------
- */
+/* ---- messages about the file ---- */
 
 /* For validators; the last value of opt is wrong, and `right` says why. */
 static int fault(cfg_t *cfg, cfg_opt_t *opt, const char *value,
@@ -53,8 +52,7 @@ static void on_error(cfg_t *cfg, const char *format, va_list ap)
 		  cfg->line, what);
 }
 
-/* ---- one validator for each kind of setting --------------------------------
- */
+/* ---- one validator for each kind of setting ---- */
 
 static const char *last_text(cfg_opt_t *opt)
 {
@@ -161,8 +159,7 @@ static int check_map(cfg_t *cfg, cfg_opt_t *opt)
 	return right == NULL ? 0 : fault(cfg, opt, title, right);
 }
 
-/* ---- the file
- * ----------------------------------------------------------------- */
+/* ---- the file ---- */
 
 /* All names and defaults of dracd.conf(5). */
 static cfg_t *new_parser(void)
@@ -177,13 +174,13 @@ static cfg_t *new_parser(void)
 	    CFG_SEC("map", map, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	    CFG_STR("journal", "/var/lib/dracd/journal", CFGF_NONE),
 	    CFG_STR("durability", "os", CFGF_NONE),
-	    CFG_STR_LIST("listen", "{}", CFGF_NONE),
-	    CFG_STR_LIST("lookup", "{}", CFGF_NONE),
+	    CFG_STR_LIST("listen", NULL, CFGF_NONE),
+	    CFG_STR_LIST("lookup", NULL, CFGF_NONE),
 	    CFG_BOOL("rpcbind", cfg_true, CFGF_NONE),
 	    CFG_STR("allow-file", "/etc/mail/dracd.allow", CFGF_NONE),
 	    CFG_BOOL("hosts-access", cfg_true, CFGF_NONE),
 	    CFG_STR("user", "dracd", CFGF_NONE),
-	    CFG_STR_LIST("never", "{}", CFGF_NONE),
+	    CFG_STR_LIST("never", NULL, CFGF_NONE),
 	    CFG_INT("max-entries", 1000000, CFGF_NONE),
 	    CFG_INT("max-connections", 4096, CFGF_NONE),
 	    CFG_INT("max-connections-per-address", 128, CFGF_NONE),
@@ -278,8 +275,10 @@ static bool parse_file(cfg_t *cfg, const char *path, bool may_miss, bool *found)
 	return ok;
 }
 
-/* ---- from the parser to the struct. All texts have been checked: what goes
- * wrong here is lack of memory, and false says so. --------------------------
+/*
+ * ---- from the parser to the struct ----
+ * All texts have been checked: what goes wrong here is lack of memory, and
+ * false says so.
  */
 
 static bool take_map(struct config *c, const char *title, bool nul,
@@ -399,31 +398,30 @@ static int take_dbfile(struct config *c, const char *dbfile)
 	return 0;
 }
 
-static int take_command_line(struct config *c, const struct options *line)
+static int take_command_line(struct config *c, const struct options *options)
 {
-	c->initialize = line->initialize;
-	c->foreground = line->foreground;
-	c->check_only = line->check_only;
-	if (line->lifetime_s != 0)
-		c->lifetime_s = line->lifetime_s;
-	return line->dbfile != NULL ? take_dbfile(c, line->dbfile) : 0;
+	c->initialize = options->initialize;
+	c->foreground = options->foreground;
+	c->check_only = options->check_only;
+	if (options->lifetime_s != 0)
+		c->lifetime_s = options->lifetime_s;
+	return options->dbfile != NULL ? take_dbfile(c, options->dbfile) : 0;
 }
 
-/* ---- the door
- * ------------------------------------------------------------------ */
+/* ---- the door ---- */
 
-static int build(struct config *c, cfg_t *cfg, const struct options *line)
+static int build(struct config *c, cfg_t *cfg, const struct options *options)
 {
 	char *path = NULL;
-	const char *right =
-	    setting_path(line->file != NULL ? line->file : CONFIG_FILE, &path);
+	const char *right = setting_path(
+	    options->file != NULL ? options->file : CONFIG_FILE, &path);
 	bool found = false, ok;
 
 	if (right != NULL) {
 		log_write(LOG_ERR, "option -c: %s", right);
 		return EX_USAGE;
 	}
-	ok = parse_file(cfg, path, line->file == NULL, &found);
+	ok = parse_file(cfg, path, options->file == NULL, &found);
 	c->file = found ? path : strdup("");
 	if (!found)
 		free(path);
@@ -433,15 +431,15 @@ static int build(struct config *c, cfg_t *cfg, const struct options *line)
 		log_write(LOG_ERR, "no memory for the configuration");
 		return EX_OSERR;
 	}
-	return take_command_line(c, line);
+	return take_command_line(c, options);
 }
 
 int config_load(int argc, char *const argv[], struct config **out)
 {
-	struct options line;
+	struct options options;
 	struct config *c;
 	cfg_t *cfg;
-	int rc = options_parse(argc, argv, &line);
+	int rc = options_parse(argc, argv, &options);
 
 	*out = NULL;
 	if (rc != 0)
@@ -452,7 +450,7 @@ int config_load(int argc, char *const argv[], struct config **out)
 		log_write(LOG_ERR, "no memory for the configuration");
 		rc = EX_OSERR;
 	} else {
-		rc = build(c, cfg, &line);
+		rc = build(c, cfg, &options);
 	}
 	if (cfg != NULL)
 		cfg_free(cfg);

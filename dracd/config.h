@@ -13,7 +13,7 @@
 
 #define CONFIG_FILE "/etc/mail/dracd.conf"
 enum {
-	CONFIG_PORT = 5901,	/* where no port is given, UDP and TCP */
+	CONFIG_PORT = 5901, /* where no port is given, UDP and TCP */
 	CONFIG_LIFETIME_MAX_S = 366 * 24 * 3600,
 };
 
@@ -23,34 +23,34 @@ enum map_type { MAP_BTREE, MAP_HASH };
 struct map_config {
 	enum map_type type;
 	char *path;
-	bool nul;		/* keys and values end in a NUL */
-	uint32_t capacity;	/* entries the file is pre-grown for */
+	bool nul;          /* keys and values end in a NUL */
+	uint32_t capacity; /* entries the file is pre-grown for */
 };
 
 enum listen_transport { LISTEN_UDP, LISTEN_TCP, LISTEN_UNIX };
 
 struct listen_config {
 	enum listen_transport transport;
-	bool any;		/* "*": every IPv4 and IPv6 address */
-	struct address address;	/* udp, tcp; :: and 0.0.0.0 are families */
-	uint16_t port;		/* udp, tcp; 0: the kernel chooses */
-	char *path;		/* unix */
-	char *text;		/* as written, for messages */
+	bool any;               /* "*": every IPv4 and IPv6 address */
+	struct address address; /* udp, tcp; :: and 0.0.0.0 are families */
+	uint16_t port;          /* udp, tcp; 0: the kernel chooses */
+	char *path;             /* unix */
+	char *text;             /* as written, for messages */
 };
 
 struct config {
-	char *file;		/* "" if there is none */
-	int64_t lifetime_s;	/* 1 .. CONFIG_LIFETIME_MAX_S */
+	char *file;         /* "" if there is none */
+	int64_t lifetime_s; /* 1 .. CONFIG_LIFETIME_MAX_S */
 	struct map_config *maps;
-	size_t map_count;	/* at least 1; the first is dbfile */
-	char *journal;		/* a directory */
+	size_t map_count; /* at least 1; the first is dbfile */
+	char *journal;    /* a directory */
 	enum durability durability;
 	struct listen_config *listen;
-	size_t listen_count;	/* 0: not set, DESIGN.md section 7 decides */
+	size_t listen_count; /* 0: not set, DESIGN.md section 7 decides */
 	bool rpcbind;
 	char *allow_file;
 	bool hosts_access;
-	char *user;		/* "": stay who you are */
+	char *user; /* "": stay who you are */
 	struct prefix *never;
 	size_t never_count;
 	uint32_t max_entries;
@@ -58,9 +58,9 @@ struct config {
 	uint32_t max_connections_per_address;
 	int64_t idle_timeout_s;
 	/* command line only */
-	bool initialize;	/* -i */
-	bool foreground;	/* -f */
-	bool check_only;	/* -t */
+	bool initialize; /* -i */
+	bool foreground; /* -f */
+	bool check_only; /* -t */
 };
 
 /*

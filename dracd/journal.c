@@ -125,6 +125,8 @@ static void dispose(struct journal *journal, uint32_t number,
 static void release(struct journal *journal)
 {
 	uint32_t gone = 0;
+	if (journal->flush == NULL)
+		return; /* still replaying */
 	while (gone + 1 < journal->count && journal->segment[gone].live == 0) {
 		struct segment *segment = &journal->segment[gone];
 		if (journal->victim_number == journal->first + gone) {
@@ -225,7 +227,9 @@ static bool replay_all(struct journal *journal, bool initialize,
 		if (!extend(journal, numbers[i])) {
 			done = false;
 		} else if (initialize) {
-			segment_at(journal, numbers[i])->exists = true;
+			char name[SEGMENT_NAME_MAX];
+			replay_name(name, numbers[i]);
+			done = unlinkat(journal->dir_fd, name, 0) == 0;
 		} else if ((done = replay_segment(
 				journal->dir_fd, numbers[i], i + 1 == count,
 				replayed, journal, &result))) {

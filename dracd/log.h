@@ -28,7 +28,7 @@ void log_errno(int priority, const char *format, ...)
  *	if (log_allowed(&limit)) log_write(...);
  */
 struct log_limit {
-	int64_t next_s;		/* monotonic second from which it may speak */
+	int64_t next_s; /* monotonic second from which it may speak */
 	uint64_t suppressed;
 };
 enum { LOG_LIMIT_S = 5 };

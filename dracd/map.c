@@ -122,7 +122,7 @@ static int open_file(const struct map_config *config, const char *path,
 
 int map_open(const struct map_config *config, struct map **out)
 {
-	return open_file(config, config->path, 0, out);
+	return open_file(config, config->path, DB_CREATE, out);
 }
 
 int map_create(const struct map_config *config, const char *path,
@@ -358,6 +358,8 @@ int map_sync(struct map *map)
 	struct stat st;
 	if (fstat(map->fd, &st) != 0)
 		return errno;
+	if (st.st_nlink == 0)
+		return ENOENT; /* removed or replaced under our feet */
 	if (st.st_size != map->size)
 		error = move_mtime(map, &st);
 	if (error == 0)

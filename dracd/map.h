@@ -24,7 +24,7 @@ void map_library_init(void);
 const char *map_error(int error);
 
 /*
- * Opens an existing file for update. Not for a file that may be damaged:
+ * Opens a file for update; an empty one becomes an empty map. Not for a file that may be damaged:
  * mapfile_open() looks first. The config must outlive the map.
  */
 int map_open(const struct map_config *config, struct map **out);

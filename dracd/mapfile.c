@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -333,30 +334,57 @@ static int build_beside(const struct map_config *config, struct table *table,
 	return error;
 }
 
-struct map *mapfile_build(const struct map_config *config, struct table *table)
+/* The damaged file stays beside; then the new one takes its name. */
+static int move_over(const char *path, const char *beside)
 {
-	char beside[PATH_MAX], damaged[PATH_MAX];
-	struct map *map = NULL;
-	if (snprintf(beside, sizeof(beside), "%s.new", config->path) >=
-	    (int)sizeof(beside))
-		return NULL;
-	snprintf(damaged, sizeof(damaged), "%s.damaged", config->path);
-	unlink(beside);
-	int error = build_beside(config, table, beside);
-	if (error == 0) {
-		unlink(damaged);
-		if (link(config->path, damaged) != 0 && errno != ENOENT)
-			error = errno;
-	}
-	if (error == 0 && rename(beside, config->path) != 0)
+	char damaged[PATH_MAX];
+	snprintf(damaged, sizeof(damaged), "%s.damaged", path);
+	unlink(damaged);
+	if (link(path, damaged) != 0 && errno != ENOENT)
+		return errno;
+	return rename(beside, path) == 0 ? 0 : errno;
+}
+
+/*
+ * For a file in a directory that is not the daemon's: emptied and filled.
+ * Readers notice, but nothing else is left.
+ */
+static int build_in_place(const struct map_config *config, struct table *table,
+			  struct map **out)
+{
+	struct items all = {0};
+	int error = collect(table, NULL, &all);
+	if (error == 0 && truncate(config->path, 0) != 0)
 		error = errno;
 	if (error == 0)
+		error = map_open(config, out);
+	if (error == 0)
+		error = put_items(*out, &all, true);
+	if (error == 0)
+		error = pregrow(*out);
+	free(all.item);
+	return error;
+}
+
+struct map *mapfile_build(const struct map_config *config, struct table *table)
+{
+	char beside[PATH_MAX];
+	struct map *map = NULL;
+	snprintf(beside, sizeof(beside), "%s.new", config->path);
+	unlink(beside);
+	int error = build_beside(config, table, beside);
+	if (error == 0)
+		error = move_over(config->path, beside);
+	if (error == 0)
 		error = map_open(config, &map);
+	else if (error == EACCES || error == EPERM)
+		error = build_in_place(config, table, &map);
 	if (error != 0) {
 		log_write(LOG_CRIT,
 			  "map=%s cannot be built: %s; its directory must be "
 			  "writable by the daemon's user and have room",
 			  config->path, map_error(error));
+		map_close(map);
 		unlink(beside);
 		return NULL;
 	}
@@ -366,13 +394,21 @@ struct map *mapfile_build(const struct map_config *config, struct table *table)
 	return map;
 }
 
+/* Whether building anew would not help either. */
+static bool is_hopeless(int error)
+{
+	return error == EROFS || error == EWOULDBLOCK || error == ENOMEM ||
+	       error == ENOSPC || error == EDQUOT;
+}
+
 struct map *mapfile_open(const struct map_config *config, struct table *table,
 			 bool verify)
 {
 	struct map *map = NULL;
-	if (access(config->path, F_OK) != 0 && errno == ENOENT)
+	struct stat st;
+	if (stat(config->path, &st) != 0 && errno == ENOENT)
 		return mapfile_build(config, table);
-	int error = verify ? verify_file(config) : 0;
+	int error = verify && st.st_size > 0 ? verify_file(config) : 0;
 	if (error == 0)
 		error = map_open(config, &map);
 	if (error == 0)
@@ -384,8 +420,7 @@ struct map *mapfile_open(const struct map_config *config, struct table *table,
 		return map;
 	}
 	map_close(map);
-	if (error == EACCES || error == EPERM || error == EROFS ||
-	    error == EWOULDBLOCK || error == ENOMEM) {
+	if (is_hopeless(error)) {
 		log_write(LOG_CRIT, "map=%s cannot be opened: %s", config->path,
 			  error == EWOULDBLOCK
 			      ? "another process has kept it locked for 5 s"

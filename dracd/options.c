@@ -16,8 +16,7 @@
 
 enum { QUOTED_MAX = 256 };
 
-/* ---- command line
- * ------------------------------------------------------------ */
+/* ---- command line ---- */
 
 static const char usage[] =
     "usage: dracd [-i] [-e minutes] [-f] [-t] [-c file] [dbfile]\n"
@@ -52,28 +51,28 @@ static int bad_option(int option, const char *word)
 			   optopt != 0 ? letter : word);
 }
 
-static int take_option(struct options *line, int option)
+static int take_option(struct options *options, int option)
 {
 	const char *right;
 
 	switch (option) {
 	case 'i':
-		line->initialize = true;
+		options->initialize = true;
 		return 0;
 	case 'e':
-		right = setting_minutes(optarg, &line->lifetime_s);
+		right = setting_minutes(optarg, &options->lifetime_s);
 		if (right == NULL)
 			return 0;
 		log_write(LOG_ERR, "option -e: \"%s\": %s", optarg, right);
 		return EX_USAGE;
 	case 'f':
-		line->foreground = true;
+		options->foreground = true;
 		return 0;
 	case 't':
-		line->check_only = true;
+		options->check_only = true;
 		return 0;
 	case 'c':
-		line->file = optarg;
+		options->file = optarg;
 		return 0;
 	case 'h':
 		print_and_exit(usage);
@@ -86,7 +85,7 @@ static int take_option(struct options *line, int option)
 	}
 }
 
-int options_parse(int argc, char *const argv[], struct options *line)
+int options_parse(int argc, char *const argv[], struct options *options)
 {
 	static const struct option names[] = {
 	    {"help", no_argument, NULL, 'h'},
@@ -95,7 +94,7 @@ int options_parse(int argc, char *const argv[], struct options *line)
 	};
 	int option, rc = 0;
 
-	*line = (struct options){0};
+	*options = (struct options){0};
 	optind = 0; /* from the beginning, this is called at each reload */
 	opterr = 0;
 	while (rc == 0 && (option = getopt_long(argc, argv, ":ie:ftc:h", names,
@@ -103,15 +102,15 @@ int options_parse(int argc, char *const argv[], struct options *line)
 		if (option == ':' || option == '?')
 			rc = bad_option(option, argv[optind - 1]);
 		else
-			rc = take_option(line, option);
+			rc = take_option(options, option);
 	}
 	if (rc != 0)
 		return rc;
 	if (argc - optind > 1)
 		return usage_error("more than one dbfile", argv[optind + 1]);
 	if (optind < argc)
-		line->dbfile = argv[optind];
-	if (line->dbfile != NULL && line->dbfile[0] == '\0')
-		return usage_error("no path", line->dbfile);
+		options->dbfile = argv[optind];
+	if (options->dbfile != NULL && options->dbfile[0] == '\0')
+		return usage_error("no path", options->dbfile);
 	return 0;
 }

@@ -135,8 +135,7 @@ const char *setting_map(const char *text, struct map_config *map)
 	return "not of a known type; write \"btree:/path\" or \"hash:/path\"";
 }
 
-/* ---- listen ---------------------------------------------------------------
- */
+/* ---- listen ---- */
 
 static const char port_fault[] =
     "the port is not a number from 0 to 65535; write for example "

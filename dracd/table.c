@@ -407,3 +407,8 @@ struct entry *table_first_dirty(struct table *table)
 {
 	return table->dirty_head != NONE ? at(table, table->dirty_head) : NULL;
 }
+
+struct entry *table_next_dirty(struct table *table, const struct entry *entry)
+{
+	return entry->dirty_next != NONE ? at(table, entry->dirty_next) : NULL;
+}

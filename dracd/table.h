@@ -19,6 +19,7 @@
 enum entry_flag {
 	ENTRY_IN_MAP = 1,	/* published: every map has a value for it */
 	ENTRY_PENDING = 2,	/* in a turn that is not yet published */
+	ENTRY_REMOVING = 4,	/* and that turn removes it */
 };
 
 struct entry {
@@ -64,6 +65,7 @@ void table_mark_dirty(struct table *table, struct entry *entry);
 void table_clear_dirty(struct table *table, struct entry *entry);
 /* The one marked first; NULL: none. */
 struct entry *table_first_dirty(struct table *table);
+struct entry *table_next_dirty(struct table *table, const struct entry *entry);
 
 /*
  * For walks that go on over many turns: entries keep their slot from 1 to

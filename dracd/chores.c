@@ -1,0 +1,243 @@
+/*
+ * chores: see chores.h. Owns the two slices under way; the entries in them are
+ * the table's.
+ */
+#include "chores.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "log.h"
+#include "record.h"
+
+enum {
+	EXPIRE_SLICE = 32,
+	REFRESH_SLICE = 32,
+	TIDY_SLICE = 32,	/* records written anew */
+	TIDY_LOOK = 512,	/* records looked at for them */
+	REFRESH_AGE_MS = 500, /* then refreshes are published in any case */
+	IDLE_MS = 1,	      /* without a call: the loop is idle */
+	POSTPONE_MS = 5,
+	RETRY_MS = 1000,
+};
+
+struct chores {
+	struct table *table;
+	struct journal *journal;
+	struct maps *maps;
+	struct stats *stats;
+	/* between chores_put() and chores_done() */
+	struct entry *expired[EXPIRE_SLICE];
+	struct entry *refreshed[REFRESH_SLICE];
+	int expired_count, refreshed_count;
+
+	int64_t not_before_ns; /* after a failure */
+	int64_t dirty_since_ns; /* 0: nothing is dirty */
+	bool draining; /* dirty for too long */
+	bool busy;     /* the last slice was not the last */
+	bool resync;
+	bool untidy;
+};
+
+static int64_t monotonic_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+struct chores *chores_create(struct table *table, struct journal *journal,
+			     struct maps *maps, struct stats *stats)
+{
+	struct chores *chores = calloc(1, sizeof(*chores));
+	if (chores != NULL) {
+		chores->table = table;
+		chores->journal = journal;
+		chores->maps = maps;
+		chores->stats = stats;
+	}
+	return chores;
+}
+
+void chores_free(struct chores *chores)
+{
+	free(chores);
+}
+
+/* ---- what is due -------------------------------------------------------- */
+
+static bool expiry_is_due(const struct chores *chores, int64_t now_s)
+{
+	const struct entry *first = table_first(chores->table);
+	return first != NULL && first->expiry_s <= now_s;
+}
+
+/* When idle, or when the oldest has been waiting for long. */
+static bool refresh_is_due(struct chores *chores, bool idle)
+{
+	if (table_first_dirty(chores->table) == NULL) {
+		chores->dirty_since_ns = 0;
+		chores->draining = false;
+		return false;
+	}
+	if (chores->dirty_since_ns == 0)
+		chores->dirty_since_ns = monotonic_ns();
+	if (!chores->draining)
+		chores->draining =
+		    monotonic_ns() - chores->dirty_since_ns >
+		    REFRESH_AGE_MS * INT64_C(1000000);
+	return idle || chores->draining;
+}
+
+/* After a failure or a reader's lock, chores let some time pass. */
+static bool is_postponed(const struct chores *chores)
+{
+	return chores->not_before_ns != 0 &&
+	       monotonic_ns() < chores->not_before_ns;
+}
+
+bool chores_are_due(struct chores *chores, int64_t now_s, bool idle)
+{
+	bool refresh = refresh_is_due(chores, idle);
+	return (refresh || chores->resync || expiry_is_due(chores, now_s)) &&
+	       !is_postponed(chores);
+}
+
+int chores_timeout_ms(struct chores *chores, int64_t now_s)
+{
+	if (chores->not_before_ns != 0) {
+		int64_t left_ns = chores->not_before_ns - monotonic_ns();
+		if (left_ns > 0)
+			return (int)(left_ns / 1000000) + 1;
+	}
+	if (chores->resync || chores->untidy || expiry_is_due(chores, now_s))
+		return 0;
+	if (table_first_dirty(chores->table) != NULL)
+		return chores->busy ? 0 : IDLE_MS;
+	return -1;
+}
+
+/* ---- slices --------------------------------------------------------------- */
+
+static int put_expired(struct chores *chores, int64_t now_s)
+{
+	int error = 0;
+	struct entry *entry = table_first(chores->table);
+	while (entry != NULL && entry->expiry_s <= now_s && error == 0 &&
+	       chores->expired_count < EXPIRE_SLICE) {
+		if (!(entry->flags & ENTRY_PENDING)) {
+			error = maps_remove(chores->maps, &entry->address);
+			chores->expired[chores->expired_count++] = entry;
+		}
+		entry = table_next(chores->table, entry);
+	}
+	return error;
+}
+
+/* What is pending is the turn's; what has expired is the slice's above. */
+static int put_refreshed(struct chores *chores, int64_t now_s)
+{
+	int error = 0;
+	struct entry *entry = table_first_dirty(chores->table);
+	while (entry != NULL && error == 0 &&
+	       chores->refreshed_count < REFRESH_SLICE) {
+		if (!(entry->flags & ENTRY_PENDING) && entry->expiry_s > now_s)
+			error = maps_put(chores->maps, &entry->address,
+					 entry->expiry_s);
+		chores->refreshed[chores->refreshed_count++] = entry;
+		entry = table_next_dirty(chores->table, entry);
+	}
+	return error;
+}
+
+int chores_put(struct chores *chores, int64_t now_s, bool idle)
+{
+	chores->expired_count = chores->refreshed_count = 0;
+	if (is_postponed(chores))
+		return 0;
+	bool refresh = refresh_is_due(chores, idle);
+	int error = put_expired(chores, now_s);
+	if (error == 0 && refresh)
+		error = put_refreshed(chores, now_s);
+	chores->busy = idle && chores->refreshed_count == REFRESH_SLICE;
+	return error;
+}
+
+void chores_done(struct chores *chores)
+{
+	for (int i = 0; i < chores->refreshed_count; i++)
+		table_clear_dirty(chores->table, chores->refreshed[i]);
+	for (int i = 0; i < chores->expired_count; i++) {
+		struct entry *entry = chores->expired[i];
+		journal_unref(chores->journal, entry->segment);
+		table_remove(chores->table, entry);
+		chores->stats->expiries++;
+	}
+	chores->expired_count = chores->refreshed_count = 0;
+	chores->resync = false;
+	chores->not_before_ns = 0;
+}
+
+void chores_failed(struct chores *chores)
+{
+	chores->expired_count = chores->refreshed_count = 0;
+	chores->not_before_ns = monotonic_ns() + RETRY_MS * INT64_C(1000000);
+}
+
+void chores_postpone(struct chores *chores)
+{
+	chores->not_before_ns =
+	    monotonic_ns() + POSTPONE_MS * INT64_C(1000000);
+}
+
+void chores_resync(struct chores *chores)
+{
+	chores->resync = true;
+}
+
+/* ---- journal -------------------------------------------------------------- */
+
+static int collect_survivors(struct chores *chores,
+			     struct entry *found[TIDY_SLICE])
+{
+	int count = 0;
+	chores->untidy = false;
+	for (int looked = 0; looked < TIDY_LOOK && count < TIDY_SLICE;
+	     looked++) {
+		struct address address;
+		uint32_t segment;
+		if (!journal_survivor(chores->journal, &address, &segment))
+			return count;
+		struct entry *entry = table_find(chores->table, &address);
+		if (entry == NULL || entry->segment != segment ||
+		    (entry->flags & ENTRY_PENDING))
+			continue;
+		struct record record = record_of(entry);
+		if (!journal_add(chores->journal, &record))
+			return count;
+		found[count++] = entry;
+	}
+	chores->untidy = true;
+	return count;
+}
+
+void chores_tidy(struct chores *chores)
+{
+	struct entry *found[TIDY_SLICE];
+	struct journal_mark mark;
+	int count = collect_survivors(chores, found);
+	if (count == 0)
+		return;
+	if (journal_commit(chores->journal, &mark) != 0) {
+		chores->untidy = false; /* the next turn's adds will say why */
+		return;
+	}
+	for (int i = 0; i < count; i++) {
+		uint32_t old = found[i]->segment;
+		if (old == mark.segment)
+			continue; /* found twice */
+		journal_ref(chores->journal, mark.segment);
+		found[i]->segment = mark.segment;
+		journal_unref(chores->journal, old);
+	}
+}

@@ -1,0 +1,419 @@
+/*
+ * daemon: see daemon.h. The only room that knows all the others; it decides
+ * when, they decide what.
+ */
+#include "daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "journal.h"
+#include "log.h"
+#include "loop.h"
+#include "maps.h"
+#include "notify.h"
+#include "restore.h"
+#include "rpcbind.h"
+#include "service.h"
+#include "stats.h"
+#include "stream.h"
+#include "turn.h"
+#include "udp.h"
+
+enum {
+	UNSET_MS = 300, /* for rpcbind at exit */
+	/*
+	 * With durability "disk" what arrives while others are read shares
+	 * their fdatasync; so many rounds at most.
+	 */
+	GATHER_ROUNDS = 8,
+};
+
+struct daemon {
+	struct config *config;
+	struct access *access;
+	struct bounds *bounds;
+	int argc;
+	char *const *argv;
+
+	struct table *table;
+	struct journal *journal;
+	struct maps *maps;
+	struct turn *turn;
+	struct stats stats;
+	struct service service;
+
+	struct loop *loop;
+	struct udp **udp;
+	size_t udp_count;
+	struct streams *streams;
+	struct rpcbind *rpcbind;
+	struct watch signals, tick, expiry;
+	int64_t armed_s; /* what the expiry timer waits for; 0: nothing */
+	int64_t started_s;
+	bool stop;
+};
+
+static int64_t wall_s(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec;
+}
+
+#define DAEMON_OF(watch, member)                                               \
+	((struct daemon *)(void *)((char *)(watch) -                           \
+				   offsetof(struct daemon, member)))
+
+/* ---- reload -------------------------------------------------------------- */
+
+static bool same_maps(const struct config *a, const struct config *b)
+{
+	if (a->map_count != b->map_count)
+		return false;
+	for (size_t i = 0; i < a->map_count; i++)
+		if (a->maps[i].type != b->maps[i].type ||
+		    strcmp(a->maps[i].path, b->maps[i].path) != 0 ||
+		    a->maps[i].nul != b->maps[i].nul)
+			return false;
+	return true;
+}
+
+static bool same_listen(const struct config *a, const struct config *b)
+{
+	if (a->listen_count != b->listen_count)
+		return false;
+	for (size_t i = 0; i < a->listen_count; i++)
+		if (strcmp(a->listen[i].text, b->listen[i].text) != 0)
+			return false;
+	return true;
+}
+
+/* What is open stays open until a restart; say so if it should be another. */
+static void warn_fixed(const struct config *old, const struct config *new)
+{
+	const struct {
+		const char *name;
+		bool same;
+	} fixed[] = {
+	    {"map", same_maps(old, new)},
+	    {"listen", same_listen(old, new)},
+	    {"journal", strcmp(old->journal, new->journal) == 0},
+	    {"durability", old->durability == new->durability},
+	    {"rpcbind", old->rpcbind == new->rpcbind},
+	    {"user", strcmp(old->user, new->user) == 0},
+	    {"allow-file", strcmp(old->allow_file, new->allow_file) == 0},
+	    {"hosts-access", old->hosts_access == new->hosts_access},
+	};
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (!fixed[i].same)
+			log_write(LOG_WARNING,
+				  "setting \"%s\" has changed: restart dracd "
+				  "to apply it",
+				  fixed[i].name);
+}
+
+static void take_over_never(struct config *to, struct config *from)
+{
+	struct prefix *never = to->never;
+	size_t count = to->never_count;
+	to->never = from->never;
+	to->never_count = from->never_count;
+	from->never = never;
+	from->never_count = count;
+}
+
+static void reload(struct daemon *daemon)
+{
+	struct config *new = NULL;
+	notify_reloading();
+	bool done = config_load(daemon->argc, daemon->argv, &new) == 0;
+	if (done) {
+		struct config *config = daemon->config;
+		warn_fixed(config, new);
+		config->lifetime_s = new->lifetime_s;
+		config->max_entries = new->max_entries;
+		config->max_connections = new->max_connections;
+		config->max_connections_per_address =
+		    new->max_connections_per_address;
+		config->idle_timeout_s = new->idle_timeout_s;
+		take_over_never(config, new);
+		config_free(new);
+	}
+	if (!access_reload(daemon->access))
+		done = false;
+	log_write(done ? LOG_NOTICE : LOG_ERR, "reload: %s",
+		  done ? "done" : "errors; what was wrong stays as it was");
+	notify_ready();
+}
+
+/* ---- signals and timers ---------------------------------------------------- */
+
+static void signals_ready(struct watch *watch, uint32_t events)
+{
+	struct daemon *daemon = DAEMON_OF(watch, signals);
+	struct signalfd_siginfo info;
+	(void)events;
+	while (read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGHUP)
+			reload(daemon);
+		else
+			daemon->stop = true;
+	}
+}
+
+/* Reads a timer; whether it went off, or its clock was set, is the same. */
+static void drain(int fd)
+{
+	uint64_t count;
+	ssize_t got = read(fd, &count, sizeof(count));
+	(void)got;
+}
+
+static void tick_ready(struct watch *watch, uint32_t events)
+{
+	struct daemon *daemon = DAEMON_OF(watch, tick);
+	(void)events;
+	drain(watch->fd);
+	access_refresh(daemon->access);
+	streams_reap(daemon->streams);
+	rpcbind_tick(daemon->rpcbind);
+	turn_check_maps(daemon->turn);
+	daemon->stats.journal_bytes = journal_bytes(daemon->journal);
+	daemon->stats.map_bytes = maps_bytes(daemon->maps);
+	daemon->stats.uptime_s = (uint64_t)(wall_s() - daemon->started_s);
+	notify_alive();
+}
+
+static void expiry_ready(struct watch *watch, uint32_t events)
+{
+	struct daemon *daemon = DAEMON_OF(watch, expiry);
+	(void)events;
+	drain(watch->fd);
+	daemon->armed_s = 0;
+}
+
+/* Wakes the loop at the next expiry, or when somebody sets the clock. */
+static void arm_expiry(struct daemon *daemon)
+{
+	int64_t next_s = turn_next_expiry(daemon->turn);
+	if (next_s == daemon->armed_s || next_s == 0)
+		return;
+	struct itimerspec when = {.it_value.tv_sec = next_s};
+	if (timerfd_settime(daemon->expiry.fd,
+			    TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when,
+			    NULL) == 0)
+		daemon->armed_s = next_s;
+}
+
+static bool watch_timer(struct daemon *daemon, struct watch *watch,
+			clockid_t clock,
+			void (*ready)(struct watch *, uint32_t))
+{
+	watch->fd = timerfd_create(clock, TFD_NONBLOCK | TFD_CLOEXEC);
+	watch->ready = ready;
+	return watch->fd >= 0 && loop_add(daemon->loop, watch, EPOLLIN);
+}
+
+static bool watch_time_and_signals(struct daemon *daemon)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	daemon->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+	daemon->signals.ready = signals_ready;
+	struct itimerspec second = {.it_value.tv_sec = 1,
+				    .it_interval.tv_sec = 1};
+	return daemon->signals.fd >= 0 &&
+	       loop_add(daemon->loop, &daemon->signals, EPOLLIN) &&
+	       watch_timer(daemon, &daemon->tick, CLOCK_MONOTONIC,
+			   tick_ready) &&
+	       timerfd_settime(daemon->tick.fd, 0, &second, NULL) == 0 &&
+	       watch_timer(daemon, &daemon->expiry, CLOCK_REALTIME,
+			   expiry_ready);
+}
+
+/* ---- passes ---------------------------------------------------------------- */
+
+static int timeout_ms(struct daemon *daemon)
+{
+	if (streams_have_more(daemon->streams))
+		return 0;
+	return turn_timeout_ms(daemon->turn, daemon->service.now_s);
+}
+
+static void gather(struct daemon *daemon)
+{
+	for (int i = 0; i < GATHER_ROUNDS && turn_is_open(daemon->turn) &&
+			loop_wait(daemon->loop, 0) > 0;
+	     i++)
+		loop_dispatch(daemon->loop);
+}
+
+static void pass(struct daemon *daemon)
+{
+	struct service *service = &daemon->service;
+	uint64_t calls = service->calls;
+	loop_wait(daemon->loop, timeout_ms(daemon));
+	service->now_s = wall_s();
+	streams_more(daemon->streams);
+	loop_dispatch(daemon->loop);
+	if (daemon->config->durability == DURABILITY_DISK)
+		gather(daemon);
+	turn_commit(daemon->turn, service->now_s, calls == service->calls);
+	streams_settle(daemon->streams);
+	for (size_t i = 0; i < daemon->udp_count; i++)
+		udp_flush(daemon->udp[i]);
+	arm_expiry(daemon);
+}
+
+void daemon_run(struct daemon *daemon)
+{
+	notify_ready();
+	log_write(LOG_NOTICE, "dracd %s serves: entries=%u lifetime=%llds",
+		  DRACD_VERSION, table_count(daemon->table),
+		  (long long)daemon->config->lifetime_s);
+	while (!daemon->stop)
+		pass(daemon);
+	log_write(LOG_NOTICE, "dracd stops: entries=%u",
+		  table_count(daemon->table));
+	notify_stopping();
+}
+
+/* ---- start and stop ---------------------------------------------------------- */
+
+static bool serve_bound(struct daemon *daemon, struct bound *bound)
+{
+	int fd = bound->fd;
+	bound->fd = -1;
+	if (bound->transport != LISTEN_UDP)
+		return streams_listen(daemon->streams, fd,
+				      bound->transport == LISTEN_UNIX);
+	struct udp **grown = reallocarray(daemon->udp, daemon->udp_count + 1,
+					  sizeof(struct udp *));
+	if (grown == NULL) {
+		close(fd);
+		return false;
+	}
+	daemon->udp = grown;
+	struct udp *udp =
+	    udp_open(daemon->loop, &daemon->service, fd, bound->wildcard);
+	if (udp != NULL)
+		daemon->udp[daemon->udp_count++] = udp;
+	return udp != NULL;
+}
+
+static bool serve_all(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->bounds->count; i++)
+		if (!serve_bound(daemon, &daemon->bounds->bound[i]))
+			return false;
+	return true;
+}
+
+/* False is logged, or a matter of memory or descriptors: errno. */
+static bool open_rooms(struct daemon *daemon)
+{
+	bool clean;
+	daemon->table = table_create();
+	if (daemon->table == NULL)
+		return false;
+	daemon->journal =
+	    restore(daemon->config, daemon->table, wall_s(), &clean);
+	if (daemon->journal == NULL)
+		return false;
+	daemon->maps = maps_open(daemon->config, daemon->table, !clean);
+	if (daemon->maps == NULL)
+		return false;
+	daemon->turn =
+	    turn_create(daemon->config, daemon->table, daemon->journal,
+			daemon->maps, &daemon->stats, service_answer);
+	daemon->loop = loop_create();
+	if (daemon->turn == NULL || daemon->loop == NULL)
+		return false;
+	daemon->service = (struct service){
+	    .config = daemon->config,
+	    .access = daemon->access,
+	    .table = daemon->table,
+	    .turn = daemon->turn,
+	    .stats = &daemon->stats,
+	};
+	daemon->streams = streams_create(daemon->loop, &daemon->service);
+	if (daemon->config->rpcbind)
+		daemon->rpcbind =
+		    rpcbind_create(daemon->loop, daemon->bounds);
+	return daemon->streams != NULL && watch_time_and_signals(daemon) &&
+	       serve_all(daemon);
+}
+
+struct daemon *daemon_create(struct config *config, struct access *access,
+			     struct bounds *bounds, int argc,
+			     char *const argv[])
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	if (daemon == NULL) {
+		access_close(access);
+		config_free(config);
+		return NULL;
+	}
+	*daemon = (struct daemon){
+	    .config = config,
+	    .access = access,
+	    .bounds = bounds,
+	    .argc = argc,
+	    .argv = argv,
+	    .started_s = wall_s(),
+	    .signals.fd = -1,
+	    .tick.fd = -1,
+	    .expiry.fd = -1,
+	};
+	errno = 0;
+	if (open_rooms(daemon))
+		return daemon;
+	if (errno != 0)
+		log_errno(LOG_CRIT, "dracd cannot start");
+	daemon_free(daemon);
+	return NULL;
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+/*
+ * The maps are closed before the journal says that all is well. What was held
+ * is answered while there are still connections to answer.
+ */
+void daemon_free(struct daemon *daemon)
+{
+	bool serving = daemon->streams != NULL && daemon->turn != NULL;
+	turn_free(daemon->turn);
+	for (size_t i = 0; i < daemon->udp_count; i++)
+		udp_close(daemon->udp[i]);
+	free(daemon->udp);
+	streams_free(daemon->streams);
+	rpcbind_free(daemon->rpcbind);
+	if (daemon->config->rpcbind && serving)
+		rpcbind_unset(UNSET_MS);
+	maps_close(daemon->maps);
+	if (daemon->journal != NULL)
+		journal_close(daemon->journal, serving);
+	table_free(daemon->table);
+	close_fd(daemon->signals.fd);
+	close_fd(daemon->tick.fd);
+	close_fd(daemon->expiry.fd);
+	loop_free(daemon->loop);
+	access_close(daemon->access);
+	config_free(daemon->config);
+	free(daemon);
+}

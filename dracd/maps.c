@@ -1,0 +1,148 @@
+/*
+ * maps: see maps.h. Nothing but the loop over the maps; what one of them does
+ * is map.c, how it is opened mapfile.c.
+ */
+#include "maps.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "map.h"
+#include "mapfile.h"
+
+struct maps {
+	size_t count;
+	struct map *map[];
+};
+
+struct maps *maps_open(const struct config *config, struct table *table,
+		       bool verify)
+{
+	struct maps *maps =
+	    calloc(1, sizeof(*maps) + config->map_count * sizeof(maps->map[0]));
+	if (maps == NULL)
+		return NULL;
+	for (; maps->count < config->map_count; maps->count++) {
+		struct map *map =
+		    mapfile_open(&config->maps[maps->count], table, verify);
+		if (map == NULL) {
+			maps_close(maps);
+			return NULL;
+		}
+		maps->map[maps->count] = map;
+	}
+	return maps;
+}
+
+void maps_close(struct maps *maps)
+{
+	if (maps == NULL)
+		return;
+	for (size_t i = 0; i < maps->count; i++)
+		map_close(maps->map[i]);
+	free(maps);
+}
+
+int maps_lock(struct maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		int error = map_lock(maps->map[i]);
+		if (error != 0) {
+			while (i-- > 0)
+				map_unlock(maps->map[i]);
+			return error;
+		}
+	}
+	return 0;
+}
+
+void maps_unlock(struct maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++)
+		map_unlock(maps->map[i]);
+}
+
+int maps_reserve(struct maps *maps, size_t keys)
+{
+	int error = 0;
+	for (size_t i = 0; i < maps->count && error == 0; i++)
+		error = map_reserve(maps->map[i], keys);
+	return error;
+}
+
+int maps_put(struct maps *maps, const struct address *address,
+	     int64_t expiry_s)
+{
+	int error = 0;
+	for (size_t i = 0; i < maps->count && error == 0; i++)
+		error = map_put(maps->map[i], address, expiry_s);
+	return error;
+}
+
+int maps_remove(struct maps *maps, const struct address *address)
+{
+	int error = 0;
+	for (size_t i = 0; i < maps->count && error == 0; i++)
+		error = map_remove(maps->map[i], address);
+	return error;
+}
+
+/* Every map is tried: what one disk refuses, another may take. */
+int maps_sync(struct maps *maps)
+{
+	int first = 0;
+	for (size_t i = 0; i < maps->count; i++) {
+		int error = map_sync(maps->map[i]);
+		first = first ? first : error;
+	}
+	return first;
+}
+
+bool maps_are_current(const struct maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++)
+		if (!map_is_current(maps->map[i]))
+			return false;
+	return true;
+}
+
+bool maps_rebuild(struct maps *maps, struct table *table)
+{
+	for (size_t i = 0; i < maps->count; i++) {
+		struct map *map =
+		    mapfile_build(map_config(maps->map[i]), table);
+		if (map == NULL)
+			return false;
+		map_close(maps->map[i]);
+		maps->map[i] = map;
+	}
+	return true;
+}
+
+bool maps_error_is_damage(int error)
+{
+	switch (error) {
+	case 0:
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+	case EROFS:
+	case EACCES:
+	case EPERM:
+	case EIO:
+	case ENOMEM:
+	case EWOULDBLOCK:
+		return false;
+	default:
+		return true;
+	}
+}
+
+uint64_t maps_bytes(const struct maps *maps)
+{
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < maps->count; i++)
+		bytes += map_file_size(maps->map[i]);
+	return bytes;
+}

@@ -1,0 +1,49 @@
+/*
+ * maps: all maps as one: locked, changed, written and unlocked together.
+ * Return values as in map.h.
+ */
+#ifndef DRACD_MAPS_H
+#define DRACD_MAPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "table.h"
+
+struct maps;
+
+/*
+ * Opens all maps of the configuration and makes them equal to the table.
+ * verify: the last stop was not clean. NULL after logging why. The config must
+ * outlive the maps.
+ */
+struct maps *maps_open(const struct config *config, struct table *table,
+    bool verify);
+void maps_close(struct maps *maps);
+
+/* All or none; EWOULDBLOCK: a reader holds one of them. */
+int maps_lock(struct maps *maps);
+void maps_unlock(struct maps *maps);
+
+/* While locked. */
+int maps_reserve(struct maps *maps, size_t keys);
+int maps_put(struct maps *maps, const struct address *address,
+    int64_t expiry_s);
+int maps_remove(struct maps *maps, const struct address *address);
+int maps_sync(struct maps *maps);
+
+/* Whether every path still names the file that is open. */
+bool maps_are_current(const struct maps *maps);
+/*
+ * Unlocked: builds every map from the table, after an error that says the
+ * file is damaged. False: logged; the old ones are still open.
+ */
+bool maps_rebuild(struct maps *maps, struct table *table);
+/* Whether the error is one that building anew may cure. */
+bool maps_error_is_damage(int error);
+
+uint64_t maps_bytes(const struct maps *maps);
+
+#endif

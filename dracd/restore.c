@@ -1,0 +1,145 @@
+/* restore: see restore.h. */
+#include "restore.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "mapfile.h"
+#include "record.h"
+#include "service.h"
+
+struct restoring {
+	const struct config *config;
+	struct table *table;
+	struct journal *journal; /* while importing */
+	int64_t now_s;
+	bool failed; /* out of memory */
+};
+
+static void forget(struct restoring *restoring, struct journal *journal,
+		   struct entry *entry)
+{
+	journal_unref(journal, entry->segment);
+	table_remove(restoring->table, entry);
+}
+
+static bool remember(struct restoring *restoring, struct entry **entry,
+		     const struct address *address, int64_t expiry_s)
+{
+	if (*entry != NULL)
+		return table_set_expiry(restoring->table, *entry, expiry_s);
+	*entry = table_insert(restoring->table, address, expiry_s);
+	return *entry != NULL;
+}
+
+static void restore_record(void *context, struct journal *journal,
+			   const struct record *record, uint32_t segment)
+{
+	struct restoring *restoring = context;
+	if (record->type != RECORD_PUT && record->type != RECORD_REMOVE)
+		return;
+	struct entry *entry = table_find(restoring->table, &record->address);
+	if (record->type == RECORD_REMOVE ||
+	    record->expiry_s <= restoring->now_s ||
+	    !service_may_relay(restoring->config, &record->address)) {
+		if (entry != NULL)
+			forget(restoring, journal, entry);
+		return;
+	}
+	bool known = entry != NULL;
+	char *who;
+	if (!who_create(&who, record->user, record->user_len, record->service,
+			record->service_len) ||
+	    !remember(restoring, &entry, &record->address, record->expiry_s)) {
+		restoring->failed = true;
+		return;
+	}
+	free(entry->who);
+	entry->who = who;
+	if (known)
+		journal_unref(journal, entry->segment);
+	journal_ref(journal, segment);
+	entry->segment = segment;
+}
+
+/* An address in a map of DRAC 1.12. */
+static void import_entry(void *context, const struct address *address,
+			 int64_t expiry_s)
+{
+	struct restoring *restoring = context;
+	struct entry *entry = table_find(restoring->table, address);
+	if (expiry_s <= restoring->now_s || expiry_s - restoring->now_s >
+						CONFIG_LIFETIME_MAX_S ||
+	    !service_may_relay(restoring->config, address) ||
+	    (entry != NULL && entry->expiry_s >= expiry_s))
+		return;
+	if (!remember(restoring, &entry, address, expiry_s))
+		restoring->failed = true;
+}
+
+static bool journal_all(struct restoring *restoring)
+{
+	struct journal_mark mark;
+	struct entry *entry;
+	for (entry = table_first(restoring->table); entry != NULL;
+	     entry = table_next(restoring->table, entry)) {
+		struct record record = record_of(entry);
+		if (!journal_add(restoring->journal, &record))
+			return false;
+	}
+	int error = journal_commit(restoring->journal, &mark);
+	if (error != 0) {
+		errno = error;
+		log_errno(LOG_CRIT, "journal=%s cannot be written",
+			  restoring->config->journal);
+		return false;
+	}
+	for (entry = table_first(restoring->table); entry != NULL;
+	     entry = table_next(restoring->table, entry)) {
+		journal_ref(restoring->journal, mark.segment);
+		entry->segment = mark.segment;
+	}
+	return true;
+}
+
+/* The first start on a host where DRAC 1.12 ran until a moment ago. */
+static bool take_over(struct restoring *restoring)
+{
+	const struct map_config *map = &restoring->config->maps[0];
+	if (!mapfile_import(map, import_entry, restoring))
+		return true;
+	log_write(LOG_NOTICE, "map=%s taken over entries=%u", map->path,
+		  table_count(restoring->table));
+	return journal_all(restoring);
+}
+
+struct journal *restore(const struct config *config, struct table *table,
+			int64_t now_s, bool *clean)
+{
+	struct restoring restoring = {
+	    .config = config, .table = table, .now_s = now_s};
+	struct journal_start start;
+	struct journal *journal =
+	    journal_open(config->journal, config->durability,
+			 config->initialize, restore_record, &restoring,
+			 &start);
+	if (journal == NULL)
+		return NULL;
+	*clean = start.clean;
+	restoring.journal = journal;
+	bool done = start.existed || config->initialize ||
+		    take_over(&restoring);
+	if (done && !restoring.failed) {
+		log_write(LOG_INFO, "restored entries=%u journal=%s%s",
+			  table_count(table), config->journal,
+			  start.existed && !start.clean
+			      ? " (the last stop was not clean)"
+			      : "");
+		return journal;
+	}
+	if (restoring.failed)
+		log_write(LOG_CRIT, "not enough memory for all entries");
+	journal_close(journal, false);
+	return NULL;
+}

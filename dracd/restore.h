@@ -1,0 +1,22 @@
+/*
+ * restore: the table as a former daemon has left it, from the journal or from
+ * the map of DRAC 1.12. Used once at start.
+ */
+#ifndef DRACD_RESTORE_H
+#define DRACD_RESTORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "journal.h"
+#include "table.h"
+
+/*
+ * Opens the journal and fills the table with what is still valid at now_s and
+ * may still relay. *clean: the maps need no verifying. NULL after logging why.
+ */
+struct journal *restore(const struct config *config, struct table *table,
+    int64_t now_s, bool *clean);
+
+#endif
