@@ -76,8 +76,7 @@ static void assert_path(const char *path, const char *name)
 	assert_string_equal(path, want);
 }
 
-/* ---- defaults and files -----------------------------------------------------
- */
+/* ---- defaults and files ---- */
 
 static void assert_defaults(const struct config *c)
 {
@@ -189,8 +188,7 @@ static void every_setting(void **state)
 	config_free(c);
 }
 
-/* ---- kinds of values
- * ---------------------------------------------------------- */
+/* ---- kinds of values ---- */
 
 static void durations(void **state)
 {
@@ -452,8 +450,7 @@ static void files_that_are_no_text(void **state)
 			"missing.conf: No such file or directory");
 }
 
-/* ---- command line
- * --------------------------------------------------------------- */
+/* ---- command line ---- */
 
 static void options(void **state)
 {

@@ -5,8 +5,7 @@
 
 #include "scratch.h"
 
-/* ---- in the place of the C library's --------------------------------------
- */
+/* ---- in the place of the C library's ---- */
 
 static int sys_option, sys_facility, sys_priority;
 static char sys_ident[32], sys_line[4096];
@@ -45,8 +44,7 @@ void __syslog_chk(int priority, int flag, const char *format, ...)
 	va_end(ap);
 }
 
-/* ---- the tests -------------------------------------------------------------
- */
+/* ---- the tests ---- */
 
 static void before_it_is_opened(void **state)
 {
