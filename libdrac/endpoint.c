@@ -153,7 +153,9 @@ static uint16_t uaddr_port(const char *uaddr)
 	return (uint16_t)(part[0] << 8 | part[1]);
 }
 
-static enum clnt_stat ask_rpcbind3(int fd, char *netid, uint32_t version,
+/* It answers for the transport that it is asked over, whatever netid says. */
+static enum clnt_stat ask_rpcbind3(const struct drac_endpoint *rpcbind,
+				   char *netid, uint32_t version,
 				   int64_t deadline_ns, uint16_t *port,
 				   struct rpc_err *error)
 {
@@ -177,7 +179,8 @@ static enum clnt_stat ask_rpcbind3(int fd, char *netid, uint32_t version,
 	    .result_size = sizeof uaddr,
 	};
 
-	if (drac_call_run(fd, false, &call, deadline_ns, error) != RPC_SUCCESS)
+	if (drac_call_run(rpcbind->fd, rpcbind->stream, &call, deadline_ns,
+			  error) != RPC_SUCCESS)
 		return error->re_status;
 	*port = uaddr_port(uaddr);
 	xdr_free(call.decode, &uaddr);
@@ -185,15 +188,15 @@ static enum clnt_stat ask_rpcbind3(int fd, char *netid, uint32_t version,
 }
 
 /* The portmapper of old, for IPv4 only. */
-static enum clnt_stat ask_rpcbind2(int fd, bool stream, uint32_t version,
-				   int64_t deadline_ns, uint16_t *port,
-				   struct rpc_err *error)
+static enum clnt_stat ask_rpcbind2(const struct drac_endpoint *rpcbind,
+				   uint32_t version, int64_t deadline_ns,
+				   uint16_t *port, struct rpc_err *error)
 {
 	u_long answer = 0;
 	struct pmap question = {
 	    .pm_prog = DRACPROG,
 	    .pm_vers = version,
-	    .pm_prot = stream ? IPPROTO_TCP : IPPROTO_UDP,
+	    .pm_prot = rpcbind->stream ? IPPROTO_TCP : IPPROTO_UDP,
 	};
 	const struct drac_call call = {
 	    .program = PMAPPROG,
@@ -206,7 +209,8 @@ static enum clnt_stat ask_rpcbind2(int fd, bool stream, uint32_t version,
 	    .result_size = sizeof answer,
 	};
 
-	if (drac_call_run(fd, false, &call, deadline_ns, error) != RPC_SUCCESS)
+	if (drac_call_run(rpcbind->fd, rpcbind->stream, &call, deadline_ns,
+			  error) != RPC_SUCCESS)
 		return error->re_status;
 	*port = answer <= UINT16_MAX ? (uint16_t)answer : 0;
 	return RPC_SUCCESS;
@@ -228,13 +232,13 @@ static uint16_t ask_rpcbind(const struct sockaddr_storage *host, bool stream,
 	if (!v4)
 		strcat(netid, "6");
 	drac_endpoint_set_port(&address, RPCBIND_PORT);
-	if (!connect_socket(&rpcbind, &address, false, deadline_ns, error))
+	if (!connect_socket(&rpcbind, &address, stream, deadline_ns, error))
 		return 0;
 	status =
-	    ask_rpcbind3(rpcbind.fd, netid, version, deadline_ns, &port, error);
+	    ask_rpcbind3(&rpcbind, netid, version, deadline_ns, &port, error);
 	if (v4 && status == RPC_PROGVERSMISMATCH)
-		status = ask_rpcbind2(rpcbind.fd, stream, version, deadline_ns,
-				      &port, error);
+		status =
+		    ask_rpcbind2(&rpcbind, version, deadline_ns, &port, error);
 	drac_endpoint_close(&rpcbind);
 	if (status == RPC_SUCCESS && port == 0)
 		drac_fail(error, RPC_PROGNOTREGISTERED, 0);
