@@ -55,6 +55,16 @@ LIB_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard libdrac/*.c)) $(XDR_OBJ)
 UNIT       = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 TOOLS      = $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
+SOURCES    = $(wildcard dracd/*.[ch] libdrac/*.[ch] tests/unit/*.[ch] tests/tools/*.[ch] \
+             tests/preload/*.c tests/fuzz/*.c)
+MANUALS    = $(wildcard man/*.[1-8])
+
+# What apt installs: compilers, libraries and test tools, never a server.
+BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
+             libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev
+TEST_DEPS  = libcmocka-dev python3 python3-pytest db5.3-util iproute2 m4 strace
+LINT_DEPS  = clang clang-format clang-tidy mandoc
+PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
 
 all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a
 tests-build: all $(UNIT) $(TOOLS) $(PRELOADS)
@@ -104,14 +114,87 @@ $(B)/preload/%.so: tests/preload/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -std=gnu11 $(CFLAGS) $(WARN) -fPIC -shared -o $@ $< -ldl
 
+# ---- doing ------------------------------------------------------------------
+# Installs what is missing, and says so; needs root only then.
+deps: ; @tests/deps $(BUILD_DEPS)
+test-deps: ; @tests/deps $(BUILD_DEPS) $(TEST_DEPS)
+
+# In the foreground, on loopback, with its state under build/run.
+run: all
+	@mkdir -p $(B)/run
+	@printf '%s\n' 'user = ""' 'journal = "$(CURDIR)/$(B)/run/journal"' \
+	    'map "btree:$(CURDIR)/$(B)/run/dracd.db" {}' \
+	    'allow-file = "$(CURDIR)/$(B)/run/dracd.allow"' 'rpcbind = false' \
+	    'listen = {"udp:127.0.0.1", "tcp:127.0.0.1", "unix:$(CURDIR)/$(B)/run/rpc.sock"}' \
+	    > $(B)/run/dracd.conf
+	$(B)/dracd -f -c $(B)/run/dracd.conf
+
+demo: test-deps
+	@$(MAKE) --no-print-directory tests-build >$(B).log 2>&1 || { cat $(B).log; exit 1; }
+	@rm -f $(B).log
+	@tests/servers/fetch
+	@DRACD_BUILD=$(B) $(PYTHON) tests/demo
+
+# Every test, for the plain build and for the one with sanitizers.
+check: test-deps
+	$(MAKE) --no-print-directory tests-build
+	$(MAKE) --no-print-directory B=$(B)/asan SAN=address,undefined tests-build
+	tests/servers/fetch
+	DRACD_BUILD=$(B):$(B)/asan $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+
 # A row of figures takes half a second; all of it about eight minutes.
 # PEER=address:port measures another drac server instead.
 bench: all $(B)/tools/dracload $(B)/tools/draconce
 	DRACD_BUILD=$(B) PEER=$(PEER) $(PYTHON) tests/bench/bench
 
+# Layout, clang-tidy, both compilers with warnings as errors, manuals.
+lint: ; @tests/deps $(BUILD_DEPS) $(TEST_DEPS) $(LINT_DEPS)
+	clang-format --dry-run -Werror $(SOURCES)
+	$(MAKE) --no-print-directory CI=1 B=$(B)/lint-gcc all $(patsubst $(B)/%,$(B)/lint-gcc/%,$(UNIT) $(TOOLS))
+	$(MAKE) --no-print-directory CI=1 CC=clang B=$(B)/lint-clang all
+	clang-tidy --quiet --warnings-as-errors='*' $(filter dracd/%.c libdrac/%.c,$(SOURCES)) -- \
+	    -std=gnu11 $(patsubst -I$(B)/gen,-isystem $(B)/lint-gcc/gen,$(CPPFLAGS))
+	mandoc -Tlint -Wwarning $(MANUALS)
+
+# ---- installing ---------------------------------------------------------------
+D          = $(DESTDIR)
+install: all
+	$(INSTALL) -d $(D)$(SBINDIR) $(D)$(LIBDIR)/pkgconfig $(D)$(INCLUDEDIR) $(D)$(DOCDIR) \
+	    $(D)$(UNITDIR) $(D)$(SYSUSERSDIR) $(D)$(TMPFILESDIR) $(D)$(SYSCONFDIR)/mail \
+	    $(D)$(SYSCONFDIR)/init.d $(D)$(SENDMAILCF)/feature $(D)$(MANDIR)/man3 $(D)$(MANDIR)/man5 $(D)$(MANDIR)/man8
+	$(INSTALL) -m 755 $(B)/dracd $(D)$(SBINDIR)/dracd
+	ln -sf dracd $(D)$(SBINDIR)/rpc.dracd
+	$(INSTALL) -m 755 $(B)/libdrac.so.1 $(D)$(LIBDIR)/libdrac.so.1
+	ln -sf libdrac.so.1 $(D)$(LIBDIR)/libdrac.so
+	$(INSTALL) -m 644 $(B)/libdrac.a $(D)$(LIBDIR)/libdrac.a
+	$(INSTALL) -m 644 libdrac/drac.h $(D)$(INCLUDEDIR)/drac.h
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+	    -e 's|@VERSION@|$(VERSION)|' libdrac/libdrac.pc.in > $(D)$(LIBDIR)/pkgconfig/libdrac.pc
+	for n in 3 5 8; do $(INSTALL) -m 644 man/*.$$n $(D)$(MANDIR)/man$$n/ || exit 1; done
+	ln -sf dracd.8 $(D)$(MANDIR)/man8/rpc.dracd.8
+	$(INSTALL) -m 644 sendmail-cf/feature/dracd.m4 $(D)$(SENDMAILCF)/feature/dracd.m4
+	$(INSTALL) -m 644 README.md CHANGES.md LICENSE dracd.allow.sample sendmail-cf/*.mc $(D)$(DOCDIR)/
+	$(INSTALL) -m 644 sendmail-cf/README $(D)$(DOCDIR)/README.sendmail
+	sed 's|@SBINDIR@|$(SBINDIR)|g' systemd/dracd.service > $(D)$(UNITDIR)/dracd.service
+	$(INSTALL) -m 644 systemd/dracd.sysusers $(D)$(SYSUSERSDIR)/dracd.conf
+	$(INSTALL) -m 644 systemd/dracd.tmpfiles $(D)$(TMPFILESDIR)/dracd.conf
+	sed 's|@SBINDIR@|$(SBINDIR)|g' init/dracd > $(D)$(SYSCONFDIR)/init.d/dracd
+	chmod 755 $(D)$(SYSCONFDIR)/init.d/dracd
+	install/link-map '$(D)$(SYSCONFDIR)/mail/dracd.db' '$(STATEDIR)/dracd.db'
+	@[ -n "$(D)" ] || ldconfig
+
+uninstall:
+	rm -f $(D)$(SBINDIR)/dracd $(D)$(SBINDIR)/rpc.dracd $(D)$(LIBDIR)/libdrac.so* $(D)$(LIBDIR)/libdrac.a \
+	    $(D)$(INCLUDEDIR)/drac.h $(D)$(LIBDIR)/pkgconfig/libdrac.pc $(D)$(SENDMAILCF)/feature/dracd.m4 \
+	    $(D)$(UNITDIR)/dracd.service $(D)$(SYSUSERSDIR)/dracd.conf $(D)$(TMPFILESDIR)/dracd.conf \
+	    $(D)$(SYSCONFDIR)/init.d/dracd $(D)$(MANDIR)/man8/rpc.dracd.8 \
+	    $(foreach m,$(MANUALS),$(D)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
+	rm -rf $(D)$(DOCDIR)
+	@echo "kept: $(SYSCONFDIR)/mail, $(STATEDIR)"
+
 -include $(wildcard $(OBJ)/*/*.d $(B)/unit/*.d $(B)/tools/*.d)
 
 clean:
 	rm -rf $(B)
-.PHONY: all tests-build bench clean
+.PHONY: all tests-build deps test-deps run demo check bench lint install uninstall clean
 .DELETE_ON_ERROR:
