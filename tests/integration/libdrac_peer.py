@@ -26,6 +26,7 @@ BEHAVIOUR, or several joined by `+`:
     reset           accepted connections are reset
     backlog         a full backlog: nobody is accepted
     portmapper=N    rpcbind of old: knows version 2, and says port N
+    rpcbind=TEXT    rpcbind that knows version 3, and says TEXT
     register=N      tells rpcbind of versions 1 and 2 at port N, UDP
 """
 
@@ -112,11 +113,12 @@ class Peer:
         head = struct.pack(">5I", xid, 1, 0, 0, 0)
         if self.says("short"):
             return head + struct.pack(">I", 0)
-        if self.says("portmapper"):
-            low, high = 2, 2
-        else:
-            low, high = map(int, self.ways.get("versions", "1-3").split("-"))
-        if prog != (PMAPPROG if self.says("portmapper") else PROG):
+        low, high = map(int, self.ways.get("versions", "1-3").split("-"))
+        known = PROG
+        for way, version in (("portmapper", 2), ("rpcbind", 3)):
+            if self.says(way):
+                known, low, high = PMAPPROG, version, version
+        if prog != known:
             return head + struct.pack(">I", 1)
         if not low <= vers <= high:
             return head + struct.pack(">3I", 2, low, high)
@@ -132,6 +134,8 @@ class Peer:
         if self.says("portmapper"):
             say("getport")
             return struct.pack(">I", int(self.ways["portmapper"]))
+        if self.says("rpcbind"):
+            return opaque(self.ways["rpcbind"].encode())
         if vers == 1 and proc == 1:
             say("add 1", text(args[:4]))
             return struct.pack(">I", self.status())

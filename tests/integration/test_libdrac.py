@@ -404,6 +404,28 @@ class TestServers:
         at_once(classic("auth", "127.0.0.1", ADDRESS)[0], -1,
                 "127.0.0.1: RPC: Program not registered")
 
+    def test_universal_address(self, world, classic):
+        """What rpcbind says is a stranger's text."""
+        world.peer("answer", "udp:127.0.0.1:7777")
+        for text, known in (("127.0.0.1.30.97", True), ("30.97", False),
+                            ("0.0.0.0.30.97", True), (".30.97", True),
+                            ("", False), (".", False), ("..", False),
+                            ("97", False), ("127.0.0.1.30.", False),
+                            ("127.0.0.1..97", False), ("a.b.c.d.e.f", False),
+                            ("127.0.0.1.30.256", False),
+                            ("127.0.0.1.-30.97", False),
+                            ("127.0.0.1.30x.97", False),
+                            ("127.0.0.1.30.97 ", False),
+                            ("127.0.0.1.0.0", False),
+                            ("/run/dracd.sock", False), ("9" * 400, False)):
+            rpcbind = world.peer("rpcbind=" + text, "udp:127.0.0.1:111")
+            row = classic("auth", "127.0.0.1", ADDRESS)[0]
+            if known:
+                at_once(row, 0, SUCCESS)
+            else:
+                at_once(row, -1, "127.0.0.1: RPC: Program not registered")
+            world.stop(rpcbind)
+
     def test_tcp_port_of_rpcbind(self, world, rpcbind_there, calls):
         """Only UDP is registered: no TCP port but the fixed one is tried."""
         world.rpcbind()
