@@ -13,10 +13,10 @@
 enum {
 	EXPIRE_SLICE = 32,
 	REFRESH_SLICE = 32,
-	TIDY_SLICE = 32,	/* records written anew */
-	TIDY_LOOK = 512,	/* records looked at for them */
+	TIDY_SLICE = 32,      /* records written anew */
+	TIDY_LOOK = 512,      /* records looked at for them */
 	REFRESH_AGE_MS = 500, /* then refreshes are published in any case */
-	IDLE_MS = 1,	      /* without a call: the loop is idle */
+	IDLE_MS = 1,          /* without a call: the loop is idle */
 	POSTPONE_MS = 5,
 	RETRY_MS = 1000,
 };
@@ -31,10 +31,10 @@ struct chores {
 	struct entry *refreshed[REFRESH_SLICE];
 	int expired_count, refreshed_count;
 
-	int64_t not_before_ns; /* after a failure */
+	int64_t not_before_ns;  /* after a failure */
 	int64_t dirty_since_ns; /* 0: nothing is dirty */
-	bool draining; /* dirty for too long */
-	bool busy;     /* the last slice was not the last */
+	bool draining;          /* dirty for too long */
+	bool busy;              /* the last slice was not the last */
 	bool resync;
 	bool untidy;
 };
@@ -83,9 +83,8 @@ static bool refresh_is_due(struct chores *chores, bool idle)
 	if (chores->dirty_since_ns == 0)
 		chores->dirty_since_ns = monotonic_ns();
 	if (!chores->draining)
-		chores->draining =
-		    monotonic_ns() - chores->dirty_since_ns >
-		    REFRESH_AGE_MS * INT64_C(1000000);
+		chores->draining = monotonic_ns() - chores->dirty_since_ns >
+				   REFRESH_AGE_MS * INT64_C(1000000);
 	return idle || chores->draining;
 }
 
@@ -117,7 +116,8 @@ int chores_timeout_ms(struct chores *chores, int64_t now_s)
 	return -1;
 }
 
-/* ---- slices --------------------------------------------------------------- */
+/* ---- slices ---------------------------------------------------------------
+ */
 
 static int put_expired(struct chores *chores, int64_t now_s)
 {
@@ -186,8 +186,7 @@ void chores_failed(struct chores *chores)
 
 void chores_postpone(struct chores *chores)
 {
-	chores->not_before_ns =
-	    monotonic_ns() + POSTPONE_MS * INT64_C(1000000);
+	chores->not_before_ns = monotonic_ns() + POSTPONE_MS * INT64_C(1000000);
 }
 
 void chores_resync(struct chores *chores)
@@ -195,7 +194,8 @@ void chores_resync(struct chores *chores)
 	chores->resync = true;
 }
 
-/* ---- journal -------------------------------------------------------------- */
+/* ---- journal --------------------------------------------------------------
+ */
 
 static int collect_survivors(struct chores *chores,
 			     struct entry *found[TIDY_SLICE])

@@ -18,7 +18,7 @@
 struct chores;
 
 struct chores *chores_create(struct table *table, struct journal *journal,
-    struct maps *maps, struct stats *stats);
+			     struct maps *maps, struct stats *stats);
 void chores_free(struct chores *chores);
 
 /* Whether chores_put() has something to do now. */

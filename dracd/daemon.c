@@ -68,8 +68,8 @@ static int64_t wall_s(void)
 }
 
 #define DAEMON_OF(watch, member)                                               \
-	((struct daemon *)(void *)((char *)(watch) -                           \
-				   offsetof(struct daemon, member)))
+	((struct daemon *)(void *)((char *)(watch)-offsetof(struct daemon,     \
+							    member)))
 
 /* ---- reload -------------------------------------------------------------- */
 
@@ -153,7 +153,8 @@ static void reload(struct daemon *daemon)
 	notify_ready();
 }
 
-/* ---- signals and timers ---------------------------------------------------- */
+/* ---- signals and timers ----------------------------------------------------
+ */
 
 static void signals_ready(struct watch *watch, uint32_t events)
 {
@@ -241,7 +242,8 @@ static bool watch_time_and_signals(struct daemon *daemon)
 			   expiry_ready);
 }
 
-/* ---- passes ---------------------------------------------------------------- */
+/* ---- passes ----------------------------------------------------------------
+ */
 
 static int timeout_ms(struct daemon *daemon)
 {
@@ -288,7 +290,8 @@ void daemon_run(struct daemon *daemon)
 	notify_stopping();
 }
 
-/* ---- start and stop ---------------------------------------------------------- */
+/* ---- start and stop
+ * ---------------------------------------------------------- */
 
 static bool serve_bound(struct daemon *daemon, struct bound *bound)
 {
@@ -348,8 +351,7 @@ static bool open_rooms(struct daemon *daemon)
 	};
 	daemon->streams = streams_create(daemon->loop, &daemon->service);
 	if (daemon->config->rpcbind)
-		daemon->rpcbind =
-		    rpcbind_create(daemon->loop, daemon->bounds);
+		daemon->rpcbind = rpcbind_create(daemon->loop, daemon->bounds);
 	return daemon->streams != NULL && watch_time_and_signals(daemon) &&
 	       serve_all(daemon);
 }

@@ -17,7 +17,8 @@ struct daemon;
  * config and access, also when it fails.
  */
 struct daemon *daemon_create(struct config *config, struct access *access,
-    struct bounds *bounds, int argc, char *const argv[]);
+			     struct bounds *bounds, int argc,
+			     char *const argv[]);
 /* Until SIGTERM or SIGINT. Those and SIGHUP must be blocked. */
 void daemon_run(struct daemon *daemon);
 /* Answers what is held, leaves maps and journal in good order. */

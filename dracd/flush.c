@@ -31,7 +31,7 @@ struct flush {
 	pthread_cond_t wake;
 	int dir_fd;
 	/* under the mutex */
-	int fd; /* of the active segment, or -1 */
+	int fd;       /* of the active segment, or -1 */
 	bool created; /* the directory has a name more */
 	bool stop;
 	struct job *first, **last;

@@ -48,7 +48,7 @@ struct journal {
 	uint32_t first, count, room;
 	uint64_t bytes, live; /* of all of them */
 
-	int fd; /* the active one, O_APPEND */
+	int fd;    /* the active one, O_APPEND */
 	bool torn; /* a failed write could not be cut off yet */
 
 	uint8_t *buffer;
@@ -168,9 +168,9 @@ static int begin_segment(struct journal *journal)
 	uint8_t header[SEGMENT_HEADER];
 	replay_name(name, number);
 	segment_header_write(header, number);
-	int fd = openat(journal->dir_fd, name,
-			O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC,
-			0600);
+	int fd =
+	    openat(journal->dir_fd, name,
+		   O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return errno;
 	int copy = -1, error = 0;
@@ -230,9 +230,9 @@ static bool replay_all(struct journal *journal, bool initialize,
 			char name[SEGMENT_NAME_MAX];
 			replay_name(name, numbers[i]);
 			done = unlinkat(journal->dir_fd, name, 0) == 0;
-		} else if ((done = replay_segment(
-				journal->dir_fd, numbers[i], i + 1 == count,
-				replayed, journal, &result))) {
+		} else if ((done = replay_segment(journal->dir_fd, numbers[i],
+						  i + 1 == count, replayed,
+						  journal, &result))) {
 			struct segment *segment =
 			    segment_at(journal, numbers[i]);
 			segment->exists = true;
@@ -317,7 +317,8 @@ void journal_close(struct journal *journal, bool clean)
 	free(journal);
 }
 
-/* ---- writing -------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------
+ */
 
 bool journal_add(struct journal *journal, const struct record *record)
 {
@@ -404,15 +405,16 @@ void journal_tend(struct journal *journal)
 	}
 }
 
-/* ---- survivors ------------------------------------------------------------ */
+/* ---- survivors ------------------------------------------------------------
+ */
 
 static bool is_long(const struct journal *journal)
 {
 	uint64_t live = journal->live * LONG_RECORD;
 	return journal->count > 1 &&
 	       (journal->bytes > LONG_FACTOR * live + LONG_BYTES ||
-		journal->count > LONG_SEGMENTS + LONG_FACTOR * live /
-						     SEGMENT_BYTES);
+		journal->count >
+		    LONG_SEGMENTS + LONG_FACTOR * live / SEGMENT_BYTES);
 }
 
 static bool victim_open(struct journal *journal)

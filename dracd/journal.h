@@ -29,7 +29,7 @@ struct journal_start {
  * a RECORD_PUT that is kept: journal_ref(segment).
  */
 typedef void journal_see(void *context, struct journal *journal,
-    const struct record *record, uint32_t segment);
+			 const struct record *record, uint32_t segment);
 
 /*
  * Locks the directory against a second daemon, replays it, begins a segment
@@ -37,8 +37,8 @@ typedef void journal_see(void *context, struct journal *journal,
  * after logging why.
  */
 struct journal *journal_open(const char *path, enum durability durability,
-    bool initialize, journal_see *see, void *context,
-    struct journal_start *start);
+			     bool initialize, journal_see *see, void *context,
+			     struct journal_start *start);
 /* clean: everything is published; the next start need not verify the maps. */
 void journal_close(struct journal *journal, bool clean);
 
@@ -59,8 +59,7 @@ struct journal_mark {
  */
 int journal_commit(struct journal *journal, struct journal_mark *mark);
 /* Takes back a commit, if nothing was written since; false: it stands. */
-bool journal_rollback(struct journal *journal,
-    const struct journal_mark *mark);
+bool journal_rollback(struct journal *journal, const struct journal_mark *mark);
 
 /*
  * At the end of a turn: begins the next segment when this one is full. What is
@@ -78,7 +77,7 @@ void journal_unref(struct journal *journal, uint32_t segment);
  * written anew. Cheap when there is nothing to do.
  */
 bool journal_survivor(struct journal *journal, struct address *address,
-    uint32_t *segment);
+		      uint32_t *segment);
 
 uint64_t journal_bytes(const struct journal *journal);
 uint32_t journal_segments(const struct journal *journal);

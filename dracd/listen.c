@@ -120,7 +120,8 @@ static int bind_unix(struct bound *bound, const char *path, uid_t uid,
 	return error;
 }
 
-/* ---- all ------------------------------------------------------------------ */
+/* ---- all ------------------------------------------------------------------
+ */
 
 static struct bound *add(struct bounds *bounds, enum listen_transport transport)
 {
@@ -168,8 +169,7 @@ static bool failed(const char *what, int error)
 	if (error == 0)
 		return false;
 	errno = error;
-	log_errno(LOG_CRIT,
-		  "listen=%s cannot be opened%s", what,
+	log_errno(LOG_CRIT, "listen=%s cannot be opened%s", what,
 		  error == EADDRINUSE ? " (is another dracd running? set "
 					"\"listen\" in dracd.conf)"
 				      : "");
@@ -188,8 +188,8 @@ static bool open_default(const struct access *access, uid_t uid, gid_t gid,
 		   open_both(bounds, LISTEN_TCP, v4, v6, CONFIG_PORT)))
 		return false;
 	struct bound *bound = add(bounds, LISTEN_UNIX);
-	int error = bound ? bind_unix(bound, LISTEN_UNIX_DEFAULT, uid, gid)
-			  : ENOMEM;
+	int error =
+	    bound ? bind_unix(bound, LISTEN_UNIX_DEFAULT, uid, gid) : ENOMEM;
 	if (error == EADDRINUSE)
 		return !failed("unix:" LISTEN_UNIX_DEFAULT, error);
 	if (error != 0) {
@@ -211,8 +211,8 @@ static int open_one(const struct listen_config *listen_at, uid_t uid, gid_t gid,
 			     : ENOMEM;
 	}
 	if (listen_at->any)
-		return open_both(bounds, listen_at->transport, "0.0.0.0", "::",
-				 listen_at->port);
+		return open_both(bounds, listen_at->transport, "0.0.0.0",
+				 "::", listen_at->port);
 	return open_inet(bounds, listen_at->transport, &listen_at->address,
 			 listen_at->port);
 }
@@ -221,8 +221,8 @@ bool listen_open(const struct config *config, const struct access *access,
 		 uid_t uid, gid_t gid, struct bounds *bounds)
 {
 	*bounds = (struct bounds){0};
-	bool done = config->listen_count > 0 ||
-		    open_default(access, uid, gid, bounds);
+	bool done =
+	    config->listen_count > 0 || open_default(access, uid, gid, bounds);
 	for (size_t i = 0; i < config->listen_count && done; i++)
 		done = !failed(config->listen[i].text,
 			       open_one(&config->listen[i], uid, gid, bounds));

@@ -21,7 +21,7 @@ struct bound {
 	enum listen_transport transport;
 	bool wildcard;
 	struct sockaddr_storage address; /* UDP and TCP: as bound */
-	const char *path;		 /* unix */
+	const char *path;                /* unix */
 };
 
 struct bounds {
@@ -34,7 +34,7 @@ struct bounds {
  * who shall own unix sockets. The config must outlive the sockets.
  */
 bool listen_open(const struct config *config, const struct access *access,
-    uid_t uid, gid_t gid, struct bounds *bounds);
+		 uid_t uid, gid_t gid, struct bounds *bounds);
 /* Closes what was not given away, removes the unix sockets' names. */
 void listen_close(struct bounds *bounds);
 

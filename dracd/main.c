@@ -22,7 +22,7 @@
 
 enum {
 	SPARE_DESCRIPTORS = 64, /* sockets, maps, journal, timers */
-	UNSET_MS = 1000,	/* for rpcbind at start */
+	UNSET_MS = 1000,        /* for rpcbind at start */
 };
 
 /*

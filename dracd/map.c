@@ -43,10 +43,10 @@ enum {
 struct map {
 	const struct map_config *config;
 	DB *db;
-	int fd;		    /* the library's own */
-	off_t size;	    /* at the last sync */
+	int fd;                /* the library's own */
+	off_t size;            /* at the last sync */
 	time_t newest_mtime_s; /* that a reader may have seen */
-	size_t free_pages;  /* at least so many, if a btree */
+	size_t free_pages;     /* at least so many, if a btree */
 };
 
 static int no_fsync(int fd)
@@ -271,7 +271,8 @@ int map_pregrow(struct map *map)
 	return grow(map, (size_t)((wanted - map->size + slice - 1) / slice));
 }
 
-/* ---- pairs ---------------------------------------------------------------- */
+/* ---- pairs ----------------------------------------------------------------
+ */
 
 static int put_key(struct map *map, const char *text, size_t len, DBT *value)
 {

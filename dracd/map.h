@@ -24,13 +24,14 @@ void map_library_init(void);
 const char *map_error(int error);
 
 /*
- * Opens a file for update; an empty one becomes an empty map. Not for a file that may be damaged:
- * mapfile_open() looks first. The config must outlive the map.
+ * Opens a file for update; an empty one becomes an empty map. Not for a file
+ * that may be damaged: mapfile_open() looks first. The config must outlive the
+ * map.
  */
 int map_open(const struct map_config *config, struct map **out);
 /* A new, empty file at path, which must not exist yet. */
 int map_create(const struct map_config *config, const char *path,
-    struct map **out);
+	       struct map **out);
 void map_close(struct map *map); /* NULL is fine */
 
 const char *map_path(const struct map *map);
@@ -68,7 +69,7 @@ int map_sync(struct map *map);
  * the walk, which returns that.
  */
 typedef int map_see(void *context, const void *key, size_t key_len,
-    const void *value, size_t value_len);
+		    const void *value, size_t value_len);
 int map_walk(struct map *map, map_see *see, void *context);
 
 uint64_t map_file_size(const struct map *map);

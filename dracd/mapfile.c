@@ -63,10 +63,8 @@ static bool items_add(struct items *items, struct entry *entry,
 	}
 	char text[16] = "";
 	memccpy(text, keys->text[which], '\0', sizeof(text));
-	items->item[items->count++] =
-	    (struct item){{big_endian(text), big_endian(text + 8)},
-			  entry,
-			  which};
+	items->item[items->count++] = (struct item){
+	    {big_endian(text), big_endian(text + 8)}, entry, which};
 	return true;
 }
 
@@ -148,8 +146,7 @@ static bool key_is_right(struct comparison *c, const char *key, int64_t value)
 	for (int i = 0; i < keys.count; i++)
 		if (strcmp(key, keys.text[i]) == 0) {
 			if (value == entry->expiry_s)
-				c->seen[table_slot(entry)] |=
-				    (uint8_t)(1 << i);
+				c->seen[table_slot(entry)] |= (uint8_t)(1 << i);
 			return true; /* another value is overwritten */
 		}
 	return false;
@@ -228,9 +225,9 @@ static int put_items(struct map *map, const struct items *items, bool in_use)
 		error = lock_wait(map);
 		if (error != 0)
 			break;
-		error = put_slice(map, items->item + i,
-				  left < SLICE_KEYS ? left : SLICE_KEYS,
-				  in_use);
+		error =
+		    put_slice(map, items->item + i,
+			      left < SLICE_KEYS ? left : SLICE_KEYS, in_use);
 		map_unlock(map);
 	}
 	return error;
@@ -244,8 +241,8 @@ static int remove_keys(struct map *map, const struct keys *keys)
 		error = lock_wait(map);
 		if (error != 0)
 			break;
-		for (int i = 0;
-		     i < SLICE_KEYS && at < keys->used && error == 0; i++) {
+		for (int i = 0; i < SLICE_KEYS && at < keys->used && error == 0;
+		     i++) {
 			size_t len;
 			memcpy(&len, keys->byte + at, sizeof(len));
 			at += sizeof(len);

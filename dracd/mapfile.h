@@ -20,19 +20,18 @@
  * May wait LOCK_WAIT_MS for a reader. The config must outlive the map.
  */
 struct map *mapfile_open(const struct map_config *config, struct table *table,
-    bool verify);
+			 bool verify);
 
 /* As mapfile_open() when the file is known to be unusable. */
-struct map *mapfile_build(const struct map_config *config,
-    struct table *table);
+struct map *mapfile_build(const struct map_config *config, struct table *table);
 
 /*
  * Calls found() for each address and expiry in a map that another daemon has
  * left. False: there is none, or it cannot be read.
  */
 typedef void mapfile_found(void *context, const struct address *address,
-    int64_t expiry_s);
+			   int64_t expiry_s);
 bool mapfile_import(const struct map_config *config, mapfile_found *found,
-    void *context);
+		    void *context);
 
 #endif

@@ -71,8 +71,7 @@ int maps_reserve(struct maps *maps, size_t keys)
 	return error;
 }
 
-int maps_put(struct maps *maps, const struct address *address,
-	     int64_t expiry_s)
+int maps_put(struct maps *maps, const struct address *address, int64_t expiry_s)
 {
 	int error = 0;
 	for (size_t i = 0; i < maps->count && error == 0; i++)

@@ -20,7 +20,7 @@ struct maps;
  * outlive the maps.
  */
 struct maps *maps_open(const struct config *config, struct table *table,
-    bool verify);
+		       bool verify);
 void maps_close(struct maps *maps);
 
 /* All or none; EWOULDBLOCK: a reader holds one of them. */
@@ -30,7 +30,7 @@ void maps_unlock(struct maps *maps);
 /* While locked. */
 int maps_reserve(struct maps *maps, size_t keys);
 int maps_put(struct maps *maps, const struct address *address,
-    int64_t expiry_s);
+	     int64_t expiry_s);
 int maps_remove(struct maps *maps, const struct address *address);
 int maps_sync(struct maps *maps);
 

@@ -19,7 +19,7 @@ enum { ORIGIN_CONTROL_MAX = 64 }; /* one IP_PKTINFO or IPV6_PKTINFO */
 struct origin {
 	/* reply: a whole RPC message without a record mark */
 	void (*send)(const struct origin *origin, const void *reply,
-	    size_t len);
+		     size_t len);
 	void *transport;
 	size_t reply_max; /* bytes that fit */
 	uint32_t xid;

@@ -13,7 +13,7 @@
 
 /* False: out of memory. *who is NULL when both are empty. */
 bool who_create(char **who, const char *user, size_t user_len,
-    const char *service, size_t service_len);
+		const char *service, size_t service_len);
 /* Never NULL. */
 const char *who_user(const char *who);
 const char *who_service(const char *who);

@@ -87,8 +87,8 @@ const uint8_t *replay_map(int dir_fd, uint32_t number, size_t *len)
 	if (fstat(fd, &st) == 0) {
 		*len = (size_t)st.st_size;
 		/* mmap(2) of nothing is an error; a page of it is not */
-		data = mmap(NULL, *len ? *len : 1, PROT_READ, MAP_PRIVATE, fd,
-			    0);
+		data =
+		    mmap(NULL, *len ? *len : 1, PROT_READ, MAP_PRIVATE, fd, 0);
 	}
 	int saved = errno;
 	close(fd);
@@ -147,7 +147,8 @@ static bool cut_newest(int dir_fd, const char *name, const uint8_t *data,
 	log_write(LOG_WARNING,
 		  "journal segment=%s ends in a torn record: offset=%zu "
 		  "dropped=%zu%s",
-		  name, good, lost, aside ? " (a copy is kept as .damaged)" : "");
+		  name, good, lost,
+		  aside ? " (a copy is kept as .damaged)" : "");
 	if (truncate_at(dir_fd, name, good))
 		return true;
 	log_errno(LOG_CRIT, "journal segment=%s cannot be truncated", name);
@@ -192,8 +193,8 @@ static void read_damaged(const char *name, const uint8_t *data, size_t len,
 			  "journal segment=%s is damaged: offset=%zu "
 			  "unreadable=%zu; the rest is kept",
 			  name, at, good - at);
-		at = read_records(data, len, good, number,
-				  see, context, &clean);
+		at =
+		    read_records(data, len, good, number, see, context, &clean);
 	}
 }
 

@@ -18,7 +18,7 @@ void replay_name(char name[SEGMENT_NAME_MAX], uint32_t number);
 bool replay_list(int dir_fd, uint32_t **numbers, size_t *count);
 
 typedef void replay_see(void *context, const struct record *record,
-    uint32_t segment);
+			uint32_t segment);
 
 struct replay_result {
 	uint64_t bytes;
@@ -32,7 +32,7 @@ struct replay_result {
  * not be touched (another version, no permission), and the log says so.
  */
 bool replay_segment(int dir_fd, uint32_t number, bool newest, replay_see *see,
-    void *context, struct replay_result *result);
+		    void *context, struct replay_result *result);
 
 /* A whole segment in memory: to unmap with munmap(2). NULL: errno. */
 const uint8_t *replay_map(int dir_fd, uint32_t number, size_t *len);

@@ -69,8 +69,8 @@ static void import_entry(void *context, const struct address *address,
 {
 	struct restoring *restoring = context;
 	struct entry *entry = table_find(restoring->table, address);
-	if (expiry_s <= restoring->now_s || expiry_s - restoring->now_s >
-						CONFIG_LIFETIME_MAX_S ||
+	if (expiry_s <= restoring->now_s ||
+	    expiry_s - restoring->now_s > CONFIG_LIFETIME_MAX_S ||
 	    !service_may_relay(restoring->config, address) ||
 	    (entry != NULL && entry->expiry_s >= expiry_s))
 		return;
@@ -120,16 +120,15 @@ struct journal *restore(const struct config *config, struct table *table,
 	struct restoring restoring = {
 	    .config = config, .table = table, .now_s = now_s};
 	struct journal_start start;
-	struct journal *journal =
-	    journal_open(config->journal, config->durability,
-			 config->initialize, restore_record, &restoring,
-			 &start);
+	struct journal *journal = journal_open(
+	    config->journal, config->durability, config->initialize,
+	    restore_record, &restoring, &start);
 	if (journal == NULL)
 		return NULL;
 	*clean = start.clean;
 	restoring.journal = journal;
-	bool done = start.existed || config->initialize ||
-		    take_over(&restoring);
+	bool done =
+	    start.existed || config->initialize || take_over(&restoring);
 	if (done && !restoring.failed) {
 		log_write(LOG_INFO, "restored entries=%u journal=%s%s",
 			  table_count(table), config->journal,

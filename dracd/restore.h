@@ -17,6 +17,6 @@
  * may still relay. *clean: the maps need no verifying. NULL after logging why.
  */
 struct journal *restore(const struct config *config, struct table *table,
-    int64_t now_s, bool *clean);
+			int64_t now_s, bool *clean);
 
 #endif

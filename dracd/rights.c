@@ -25,10 +25,11 @@ bool rights_find(const struct config *config, struct identity *identity)
 		return true;
 	const struct passwd *user = getpwnam(config->user);
 	if (user == NULL) {
-		log_write(LOG_CRIT,
-			  "user=%s does not exist; create it (systemd-sysusers, "
-			  "or useradd -r), or set \"user\" in %s",
-			  config->user, CONFIG_FILE);
+		log_write(
+		    LOG_CRIT,
+		    "user=%s does not exist; create it (systemd-sysusers, "
+		    "or useradd -r), or set \"user\" in %s",
+		    config->user, CONFIG_FILE);
 		return false;
 	}
 	if (geteuid() != 0 && geteuid() != user->pw_uid) {
@@ -54,7 +55,8 @@ static bool make_directory(const char *path, mode_t mode,
 		log_errno(LOG_CRIT, "directory=%s cannot be made", path);
 		return false;
 	}
-	if (!identity->change || lchown(path, identity->uid, identity->gid) == 0)
+	if (!identity->change ||
+	    lchown(path, identity->uid, identity->gid) == 0)
 		return true;
 	log_errno(LOG_CRIT, "directory=%s cannot be given to the daemon's user",
 		  path);

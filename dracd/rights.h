@@ -24,7 +24,7 @@ bool rights_find(const struct config *config, struct identity *identity);
  * logging why.
  */
 bool rights_prepare(const struct config *config,
-    const struct identity *identity);
+		    const struct identity *identity);
 /* Becomes the user, for good, without capabilities. False after logging why. */
 bool rights_drop(const struct identity *identity);
 

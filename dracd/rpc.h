@@ -14,10 +14,10 @@
 #include "origin.h"
 
 enum {
-	RPC_CALL_MAX = 1024,  /* bytes of a call that are looked at */
+	RPC_CALL_MAX = 1024, /* bytes of a call that are looked at */
 	RPC_REPLY_MAX = 16384,
 	RPC_DATAGRAM_MAX = 1400, /* bytes of a reply that fit everywhere */
-	RPC_CALL_MIN = 40,    /* of a call without arguments */
+	RPC_CALL_MIN = 40,       /* of a call without arguments */
 };
 
 struct service;
@@ -29,7 +29,7 @@ struct service;
  * Sets origin->xid.
  */
 ssize_t rpc_handle(struct service *service, const void *call, size_t len,
-    struct origin *origin, void *out);
+		   struct origin *origin, void *out);
 
 /* The header of a successful reply, for answers to held calls. */
 enum { RPC_REPLY_HEADER = 24 };

@@ -23,7 +23,7 @@
 #define RPCBIND_SOCKET "/run/rpcbind.sock"
 
 enum {
-	ROUND_S = 20,	/* between two rounds */
+	ROUND_S = 20,    /* between two rounds */
 	ROUND_MAX_S = 5, /* for one round */
 	MESSAGE_MAX = 512,
 	MARK = 4,
@@ -37,15 +37,16 @@ struct rpcbind {
 	struct watch watch; /* fd -1: no round under way */
 	struct loop *loop;
 	const struct bounds *bounds;
-	int wait_s;	/* until the next round, or until this one is given up */
-	size_t step;	/* of the round: VERSIONS for each socket */
+	int wait_s;  /* until the next round, or until this one is given up */
+	size_t step; /* of the round: VERSIONS for each socket */
 	bool unsetting; /* before the set of this step is tried again */
 	bool registered;
 	size_t in_len;
 	uint8_t in[MESSAGE_MAX];
 };
 
-/* ---- messages ------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------
+ */
 
 /* With its record mark; returns the length. */
 static size_t encode_call(uint8_t out[MESSAGE_MAX], uint32_t procedure,
@@ -93,9 +94,7 @@ static size_t reply_length(const uint8_t *in, size_t len)
 		return 0;
 	memcpy(&mark, in, sizeof(mark));
 	size_t whole = MARK + (ntohl(mark) & ~LAST_FRAGMENT);
-	return whole > MESSAGE_MAX ? MESSAGE_MAX + 1
-	       : len < whole	   ? 0
-				   : whole;
+	return whole > MESSAGE_MAX ? MESSAGE_MAX + 1 : len < whole ? 0 : whole;
 }
 
 static int connect_rpcbind(void)
@@ -110,7 +109,8 @@ static int connect_rpcbind(void)
 	return fd;
 }
 
-/* ---- unset, waiting ---------------------------------------------------------- */
+/* ---- unset, waiting
+ * ---------------------------------------------------------- */
 
 static int64_t monotonic_ms(void)
 {
@@ -154,7 +154,8 @@ void rpcbind_unset(int timeout_ms)
 	close(fd);
 }
 
-/* ---- rounds ------------------------------------------------------------------ */
+/* ---- rounds
+ * ------------------------------------------------------------------ */
 
 static bool describe(const struct bound *bound, char netid[NETID_MAX],
 		     char uaddr[UADDR_MAX])
@@ -267,9 +268,8 @@ static void rpcbind_ready(struct watch *watch, uint32_t events)
 	struct rpcbind *rpcbind = (struct rpcbind *)watch;
 	bool yes;
 	(void)events;
-	ssize_t got =
-	    recv(watch->fd, rpcbind->in + rpcbind->in_len,
-		 sizeof(rpcbind->in) - rpcbind->in_len, MSG_DONTWAIT);
+	ssize_t got = recv(watch->fd, rpcbind->in + rpcbind->in_len,
+			   sizeof(rpcbind->in) - rpcbind->in_len, MSG_DONTWAIT);
 	if (got <= 0) {
 		if (got == 0 || errno != EAGAIN)
 			give_up(rpcbind, "connection closed");

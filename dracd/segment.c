@@ -100,8 +100,8 @@ size_t segment_decode(const uint8_t *data, size_t len, uint32_t number,
 	size_t service_len = data[AT_SERVICE_LEN];
 	if (length > len || length % SEGMENT_ALIGN != 0 ||
 	    length < AT_STRINGS + user_len + service_len ||
-	    get32(data) != checksum(number, data + AT_LENGTH,
-				    (size_t)length - AT_LENGTH))
+	    get32(data) !=
+		checksum(number, data + AT_LENGTH, (size_t)length - AT_LENGTH))
 		return 0;
 	uint64_t expiry;
 	memcpy(&expiry, data + AT_EXPIRY, sizeof(expiry));

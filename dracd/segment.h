@@ -29,7 +29,7 @@ enum {
 };
 
 enum record_type {
-	RECORD_PUT = 1,	   /* address, expiry, user, service */
+	RECORD_PUT = 1,    /* address, expiry, user, service */
 	RECORD_REMOVE = 2, /* address */
 	RECORD_CLEAN = 3,  /* nothing: the daemon stopped in good order */
 };
@@ -48,16 +48,16 @@ enum segment_state { SEGMENT_OK, SEGMENT_TORN, SEGMENT_NEWER };
 void segment_header_write(uint8_t out[SEGMENT_HEADER], uint32_t number);
 /* TORN: not a header of this number. NEWER: of a version not known here. */
 enum segment_state segment_header_check(const uint8_t *data, size_t len,
-    uint32_t number);
+					uint32_t number);
 
 /* Returns the record's length, a multiple of SEGMENT_ALIGN. */
 size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
-    const struct record *record);
+		      const struct record *record);
 /*
  * Reads the record at data, of which len bytes are there. Returns its length,
  * or 0 when there is no whole, intact record. Its strings point into data.
  */
 size_t segment_decode(const uint8_t *data, size_t len, uint32_t number,
-    struct record *record);
+		      struct record *record);
 
 #endif

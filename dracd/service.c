@@ -93,8 +93,9 @@ static bool classic_address(uint32_t version, XDR *in, struct address *address)
 				  sizeof(parm6.ip_addr6));
 }
 
-static enum service_result classic_add(struct service *service, uint32_t version,
-				   XDR *in, XDR *out, struct origin *origin)
+static enum service_result classic_add(struct service *service,
+				       uint32_t version, XDR *in, XDR *out,
+				       struct origin *origin)
 {
 	struct request request = {
 	    .kind = REQUEST_ADD,
@@ -104,18 +105,21 @@ static enum service_result classic_add(struct service *service, uint32_t version
 	addstat status = ADD_PERM;
 	if (!origin->allowed) {
 		deny_caller(service, origin);
-		return xdr_addstat(out, &status) ? SERVICE_REPLIED : SERVICE_FAILED;
+		return xdr_addstat(out, &status) ? SERVICE_REPLIED
+						 : SERVICE_FAILED;
 	}
 	if (!classic_address(version, in, &request.address))
 		return SERVICE_BAD_ARGUMENTS;
 	if (deny_address(service, origin, &request.address))
-		return xdr_addstat(out, &status) ? SERVICE_REPLIED : SERVICE_FAILED;
+		return xdr_addstat(out, &status) ? SERVICE_REPLIED
+						 : SERVICE_FAILED;
 	request.origin = *origin;
 	turn_request(service->turn, &request, service->now_s);
 	return SERVICE_HELD;
 }
 
-/* ---- version 3: changing -------------------------------------------------- */
+/* ---- version 3: changing --------------------------------------------------
+ */
 
 /* A string in a caller's buffer, with its length on the wire. */
 static bool decode_string(XDR *in, char *buf, u_int max, size_t *len)
@@ -135,18 +139,19 @@ static bool decode_address(XDR *in, uint8_t byte[16], u_int *len)
 
 static enum service_result reply_status(XDR *out, drac3_status status)
 {
-	return xdr_drac3_status(out, &status) ? SERVICE_REPLIED : SERVICE_FAILED;
+	return xdr_drac3_status(out, &status) ? SERVICE_REPLIED
+					      : SERVICE_FAILED;
 }
 
 static enum service_result reply_add(XDR *out, drac3_status status,
-				 int64_t expiry_s)
+				     int64_t expiry_s)
 {
 	drac3_add_res res = {.status = status, .expiry = expiry_s};
 	return xdr_drac3_add_res(out, &res) ? SERVICE_REPLIED : SERVICE_FAILED;
 }
 
 static enum service_result add(struct service *service, XDR *in, XDR *out,
-			   struct origin *origin)
+			       struct origin *origin)
 {
 	struct request request = {.kind = REQUEST_ADD, .version = DRACVERS3};
 	uint8_t byte[16];
@@ -169,18 +174,16 @@ static enum service_result add(struct service *service, XDR *in, XDR *out,
 		return reply_add(out, DRAC3_PERM, 0);
 	if (!who_create(&request.who, user, user_len, name, name_len))
 		return reply_add(out, DRAC3_SYSERR, 0);
-	request.lifetime_s =
-	    lifetime ? lifetime : service->config->lifetime_s;
+	request.lifetime_s = lifetime ? lifetime : service->config->lifetime_s;
 	request.origin = *origin;
 	turn_request(service->turn, &request, service->now_s);
 	return SERVICE_HELD;
 }
 
-static enum service_result remove_entry(struct service *service, XDR *in, XDR *out,
-				    struct origin *origin)
+static enum service_result remove_entry(struct service *service, XDR *in,
+					XDR *out, struct origin *origin)
 {
-	struct request request = {.kind = REQUEST_REMOVE,
-				  .version = DRACVERS3};
+	struct request request = {.kind = REQUEST_REMOVE, .version = DRACVERS3};
 	uint8_t byte[16];
 	u_int len;
 	if (!origin->allowed) {
@@ -221,7 +224,8 @@ void service_answer(const struct request *request, enum outcome outcome,
 			     RPC_REPLY_HEADER + xdr_getpos(&out));
 }
 
-/* ---- version 3: reading --------------------------------------------------- */
+/* ---- version 3: reading ---------------------------------------------------
+ */
 
 /* Only what MTAs see: published, not on its way out, not expired. */
 static bool is_live(const struct entry *entry, int64_t now_s)
@@ -245,7 +249,7 @@ static drac3_entry entry_result(struct entry *entry)
 }
 
 static enum service_result query(struct service *service, XDR *in, XDR *out,
-			     struct origin *origin)
+				 struct origin *origin)
 {
 	drac3_query_res res = {.status = DRAC3_PERM};
 	uint8_t byte[16];
@@ -265,7 +269,8 @@ static enum service_result query(struct service *service, XDR *in, XDR *out,
 			res.drac3_query_res_u.entry = entry_result(entry);
 		}
 	}
-	return xdr_drac3_query_res(out, &res) ? SERVICE_REPLIED : SERVICE_FAILED;
+	return xdr_drac3_query_res(out, &res) ? SERVICE_REPLIED
+					      : SERVICE_FAILED;
 }
 
 /* The cookie is the slot after the last one that was looked at. */
@@ -278,8 +283,7 @@ static void fill_page(struct service *service, drac3_page *page, u_int max,
 	u_int count = 0;
 	for (int looked = 0; slot <= slots && count < max && looked < LOOK_MAX;
 	     slot++, looked++) {
-		struct entry *entry =
-		    table_at(service->table, (uint32_t)slot);
+		struct entry *entry = table_at(service->table, (uint32_t)slot);
 		if (is_live(entry, service->now_s))
 			entries[count++] = entry_result(entry);
 	}
@@ -289,14 +293,15 @@ static void fill_page(struct service *service, drac3_page *page, u_int max,
 }
 
 static enum service_result list(struct service *service, XDR *in, XDR *out,
-			    struct origin *origin)
+				struct origin *origin)
 {
 	drac3_list_args args;
 	drac3_list_res res = {.status = DRAC3_PERM};
 	drac3_entry entries[DRAC3_PAGE_MAX];
 	if (!origin->allowed) {
 		deny_caller(service, origin);
-		return xdr_drac3_list_res(out, &res) ? SERVICE_REPLIED : SERVICE_FAILED;
+		return xdr_drac3_list_res(out, &res) ? SERVICE_REPLIED
+						     : SERVICE_FAILED;
 	}
 	if (!xdr_drac3_list_args(in, &args))
 		return SERVICE_BAD_ARGUMENTS;
@@ -311,7 +316,7 @@ static enum service_result list(struct service *service, XDR *in, XDR *out,
 }
 
 static enum service_result statistics(struct service *service, XDR *out,
-				  struct origin *origin)
+				      struct origin *origin)
 {
 	drac3_stats_res res = {.status = DRAC3_PERM};
 	drac3_counter counter[STATS_COUNT];
@@ -328,14 +333,16 @@ static enum service_result statistics(struct service *service, XDR *out,
 	res.status = DRAC3_OK;
 	res.drac3_stats_res_u.counters.counters_len = STATS_COUNT;
 	res.drac3_stats_res_u.counters.counters_val = counter;
-	return xdr_drac3_stats_res(out, &res) ? SERVICE_REPLIED : SERVICE_FAILED;
+	return xdr_drac3_stats_res(out, &res) ? SERVICE_REPLIED
+					      : SERVICE_FAILED;
 }
 
-/* ---- dispatch -------------------------------------------------------------- */
+/* ---- dispatch --------------------------------------------------------------
+ */
 
 static enum service_result call_version3(struct service *service,
-				     uint32_t procedure, XDR *in, XDR *out,
-				     struct origin *origin)
+					 uint32_t procedure, XDR *in, XDR *out,
+					 struct origin *origin)
 {
 	switch (procedure) {
 	case DRAC3_ADD:
@@ -354,8 +361,8 @@ static enum service_result call_version3(struct service *service,
 }
 
 enum service_result service_call(struct service *service, uint32_t version,
-			     uint32_t procedure, XDR *in, XDR *out,
-			     struct origin *origin)
+				 uint32_t procedure, XDR *in, XDR *out,
+				 struct origin *origin)
 {
 	if (version < DRACVERS || version > DRACVERS3)
 		return SERVICE_NO_VERSION;

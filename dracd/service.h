@@ -21,8 +21,8 @@ struct service {
 	struct table *table;
 	struct turn *turn;
 	struct stats *stats;
-	int64_t now_s;	     /* of this pass */
-	uint64_t calls;	     /* handled, to see whether a pass was idle */
+	int64_t now_s;  /* of this pass */
+	uint64_t calls; /* handled, to see whether a pass was idle */
 };
 
 /* What became of a call. */
@@ -40,14 +40,15 @@ enum service_result {
  * held (SERVICE_HELD) is answered through a copy of its origin.
  */
 enum service_result service_call(struct service *service, uint32_t version,
-    uint32_t procedure, XDR *in, XDR *out, struct origin *origin);
+				 uint32_t procedure, XDR *in, XDR *out,
+				 struct origin *origin);
 
 /* Whether the address may be authorized at all. */
 bool service_may_relay(const struct config *config,
-    const struct address *address);
+		       const struct address *address);
 
 /* turn_answer() for turn_create(): encodes and sends what was held. */
 void service_answer(const struct request *request, enum outcome outcome,
-    int64_t expiry_s);
+		    int64_t expiry_s);
 
 #endif

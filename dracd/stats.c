@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const char *const names[] = {
-    "adds",	  "refreshes",	   "removes",	"expiries", "denied",
-    "refused",	  "bad_calls",	   "turns_held", "entries", "connections",
+    "adds",          "refreshes", "removes",    "expiries", "denied",
+    "refused",       "bad_calls", "turns_held", "entries",  "connections",
     "journal_bytes", "map_bytes", "uptime_s",
 };
 

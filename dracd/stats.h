@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 struct stats {
-	uint64_t adds;	     /* addresses newly authorized */
-	uint64_t refreshes;  /* of live entries */
+	uint64_t adds;      /* addresses newly authorized */
+	uint64_t refreshes; /* of live entries */
 	uint64_t removes;
 	uint64_t expiries;
 	uint64_t denied;     /* caller or address not permitted */

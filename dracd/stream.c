@@ -5,7 +5,6 @@
 #include "stream.h"
 
 #include <arpa/inet.h>
-#include <bsd/sys/tree.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "quota.h"
 #include "rpc.h"
 
 enum {
@@ -25,27 +25,19 @@ enum {
 };
 #define LAST_FRAGMENT UINT32_C(0x80000000)
 
-/* How many connections one address, or one local user, has. */
-struct peer {
-	RB_ENTRY(peer) node;
-	struct address address; /* IPv6: the /64 */
-	uint32_t connections;
-};
-RB_HEAD(peers, peer);
-
 enum state {
 	OPEN,
 	PAUSED, /* held, and not watched */
-	DEAD,	/* held, and already closed */
+	DEAD,   /* held, and already closed */
 };
 
 struct connection {
 	struct watch watch;
 	struct streams *streams;
-	struct peer *peer;
+	struct caller *quota;
 	TAILQ_ENTRY(connection) idle;  /* oldest first */
 	TAILQ_ENTRY(connection) extra; /* on `more` or on `held` */
-	int64_t active_s;	       /* when it last completed a call */
+	int64_t active_s;              /* when it last completed a call */
 	enum state state;
 	bool local, local_allowed;
 	bool has_more, is_held;
@@ -67,18 +59,10 @@ struct streams {
 	struct loop *loop;
 	struct service *service;
 	struct connections idle, more, held;
-	struct peers peers;
+	struct quota *quota;
 	SLIST_HEAD(, listener) listeners;
 	uint32_t count;
 };
-
-static int peer_compare(const struct peer *a, const struct peer *b)
-{
-	return memcmp(&a->address, &b->address, sizeof(a->address));
-}
-
-RB_GENERATE_INTERNAL(peers, peer, node, peer_compare,
-		     __attribute__((unused)) static)
 
 static int64_t monotonic_s(void)
 {
@@ -88,14 +72,6 @@ static int64_t monotonic_s(void)
 }
 
 /* ---- closing ------------------------------------------------------------ */
-
-static void peer_leave(struct streams *streams, struct peer *peer)
-{
-	if (--peer->connections > 0)
-		return;
-	RB_REMOVE(peers, &streams->peers, peer);
-	free(peer);
-}
 
 static void set_held(struct connection *connection, bool held)
 {
@@ -136,7 +112,7 @@ static void connection_close(struct connection *connection)
 	if (connection->state == OPEN)
 		loop_remove(streams->loop, &connection->watch);
 	close(connection->watch.fd);
-	peer_leave(streams, connection->peer);
+	quota_leave(streams->quota, connection->quota);
 	streams->count--;
 	streams->service->stats->connections = streams->count;
 	connection->state = DEAD;
@@ -279,9 +255,9 @@ static void connection_ready(struct watch *watch, uint32_t events)
 	(void)events;
 	if (connection->is_held || connection->has_more)
 		return; /* one call a pass */
-	ssize_t len = recv(watch->fd, connection->in + connection->in_len,
-			   sizeof(connection->in) - connection->in_len,
-			   MSG_DONTWAIT);
+	ssize_t len =
+	    recv(watch->fd, connection->in + connection->in_len,
+		 sizeof(connection->in) - connection->in_len, MSG_DONTWAIT);
 	if (len > 0) {
 		connection->in_len += (size_t)len;
 		serve(connection);
@@ -309,8 +285,7 @@ bool streams_have_more(const struct streams *streams)
 void streams_more(struct streams *streams)
 {
 	/* Only what is there now: serve() puts connections back. */
-	const struct connection *last =
-	    TAILQ_LAST(&streams->more, connections);
+	const struct connection *last = TAILQ_LAST(&streams->more, connections);
 	struct connection *connection;
 	while ((connection = TAILQ_FIRST(&streams->more)) != NULL) {
 		bool is_last = connection == last;
@@ -334,10 +309,11 @@ void streams_reap(struct streams *streams)
 	}
 }
 
-/* ---- accepting ------------------------------------------------------------ */
+/* ---- accepting ------------------------------------------------------------
+ */
 
 /* Who counts as one caller: an IPv4 address, an IPv6 /64, a local user. */
-static struct address peer_key(const struct connection *connection)
+static struct address quota_key(const struct connection *connection)
 {
 	struct address key = connection->caller;
 	struct ucred user;
@@ -355,34 +331,23 @@ static struct address peer_key(const struct connection *connection)
 	return key;
 }
 
-/* False: this peer has enough of them. */
-static bool peer_enter(struct streams *streams, struct connection *connection)
+/* False: this caller has enough of them. */
+static bool enter_quota(struct streams *streams, struct connection *connection)
 {
 	static struct log_limit limit;
-	struct peer wanted = {.address = peer_key(connection)};
-	struct peer *peer = RB_FIND(peers, &streams->peers, &wanted);
 	uint32_t max = streams->service->config->max_connections_per_address;
-	if (peer == NULL) {
-		peer = malloc(sizeof(*peer));
-		if (peer == NULL)
-			return false;
-		*peer = wanted;
-		RB_INSERT(peers, &streams->peers, peer);
-	} else if (peer->connections >= max) {
-		char text[ADDRESS_TEXT_MAX];
-		if (log_allowed(&limit))
-			log_write(LOG_WARNING,
-				  "connection refused caller=%s "
-				  "max-connections-per-address=%u reached",
-				  connection->local
-				      ? "local"
-				      : address_text(&connection->caller, text),
-				  max);
-		return false;
-	}
-	peer->connections++;
-	connection->peer = peer;
-	return true;
+	struct address key = quota_key(connection);
+	char text[ADDRESS_TEXT_MAX];
+	connection->quota = quota_enter(streams->quota, &key, max);
+	if (connection->quota == NULL && log_allowed(&limit))
+		log_write(LOG_WARNING,
+			  "connection refused caller=%s "
+			  "max-connections-per-address=%u reached",
+			  connection->local
+			      ? "local"
+			      : address_text(&connection->caller, text),
+			  max);
+	return connection->quota != NULL;
 }
 
 /* Room for one more: whoever has been idle longest has to go. */
@@ -430,11 +395,10 @@ static void admit(struct listener *listener, int fd,
 		return;
 	}
 	connection->streams = streams;
-	connection->watch =
-	    (struct watch){.fd = fd, .ready = connection_ready};
+	connection->watch = (struct watch){.fd = fd, .ready = connection_ready};
 	connection->local = listener->local;
 	if (!set_up(connection, peer) || !make_room(streams) ||
-	    !peer_enter(streams, connection)) {
+	    !enter_quota(streams, connection)) {
 		close(fd);
 		free(connection);
 		return;
@@ -466,8 +430,7 @@ static void listener_ready(struct watch *watch, uint32_t events)
 			continue;
 		}
 		/* Out of descriptors: closing an idle one cures it. */
-		if ((errno == EMFILE || errno == ENFILE) &&
-		    log_allowed(&limit))
+		if ((errno == EMFILE || errno == ENFILE) && log_allowed(&limit))
 			log_errno(LOG_ERR, "connection cannot be accepted");
 		if ((errno == EMFILE || errno == ENFILE) &&
 		    !TAILQ_EMPTY(&listener->streams->idle))
@@ -476,19 +439,24 @@ static void listener_ready(struct watch *watch, uint32_t events)
 	}
 }
 
-/* ---- opening -------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------
+ */
 
 struct streams *streams_create(struct loop *loop, struct service *service)
 {
 	struct streams *streams = calloc(1, sizeof(*streams));
 	if (streams == NULL)
 		return NULL;
+	streams->quota = quota_create();
+	if (streams->quota == NULL) {
+		free(streams);
+		return NULL;
+	}
 	streams->loop = loop;
 	streams->service = service;
 	TAILQ_INIT(&streams->idle);
 	TAILQ_INIT(&streams->more);
 	TAILQ_INIT(&streams->held);
-	RB_INIT(&streams->peers);
 	SLIST_INIT(&streams->listeners);
 	return streams;
 }
@@ -528,5 +496,6 @@ void streams_free(struct streams *streams)
 	}
 	while ((connection = TAILQ_FIRST(&streams->idle)) != NULL)
 		connection_close(connection);
+	quota_free(streams->quota);
 	free(streams);
 }

@@ -10,10 +10,10 @@
 #include <sys/random.h>
 
 enum {
-	SLAB = 1024,		/* entries in a slab */
-	CHUNK = 4096,		/* bucket heads in a chunk of the directory */
-	FIRST_BUCKETS = 1024,	/* a power of two, at most CHUNK */
-	NONE = 0,		/* no slot */
+	SLAB = 1024,          /* entries in a slab */
+	CHUNK = 4096,         /* bucket heads in a chunk of the directory */
+	FIRST_BUCKETS = 1024, /* a power of two, at most CHUNK */
+	NONE = 0,             /* no slot */
 };
 
 /* All entries that expire in one second, in no particular order. */

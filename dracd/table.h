@@ -17,18 +17,18 @@
 #include "address.h"
 
 enum entry_flag {
-	ENTRY_IN_MAP = 1,	/* published: every map has a value for it */
-	ENTRY_PENDING = 2,	/* in a turn that is not yet published */
-	ENTRY_REMOVING = 4,	/* and that turn removes it */
+	ENTRY_IN_MAP = 1,   /* published: every map has a value for it */
+	ENTRY_PENDING = 2,  /* in a turn that is not yet published */
+	ENTRY_REMOVING = 4, /* and that turn removes it */
 };
 
 struct entry {
 	struct address address;
-	int64_t expiry_s;	/* change with table_set_expiry() only */
-	char *who;		/* "user\0service" (both may be empty), or NULL;
-				   owned by the entry */
-	uint32_t segment;	/* journal segment of its newest record */
-	uint8_t flags;		/* enum entry_flag; for the turn */
+	int64_t expiry_s; /* change with table_set_expiry() only */
+	char *who;        /* "user\0service" (both may be empty), or NULL;
+			     owned by the entry */
+	uint32_t segment; /* journal segment of its newest record */
+	uint8_t flags;    /* enum entry_flag; for the turn */
 	/* private to table.c */
 	bool dirty;
 	uint32_t index;
@@ -39,14 +39,14 @@ struct entry {
 
 struct table;
 
-struct table *table_create(void);	/* NULL: out of memory */
-void table_free(struct table *table);	/* also every who */
+struct table *table_create(void);     /* NULL: out of memory */
+void table_free(struct table *table); /* also every who */
 
 uint32_t table_count(const struct table *table);
 struct entry *table_find(struct table *table, const struct address *address);
 /* The address must not be in the table yet. NULL: out of memory. */
 struct entry *table_insert(struct table *table, const struct address *address,
-    int64_t expiry_s);
+			   int64_t expiry_s);
 /* Frees the entry and its who. */
 void table_remove(struct table *table, struct entry *entry);
 
@@ -55,7 +55,7 @@ void table_remove(struct table *table, struct entry *entry);
  * the last moves back in reverse order never fails.
  */
 bool table_set_expiry(struct table *table, struct entry *entry,
-    int64_t expiry_s);
+		      int64_t expiry_s);
 /* The entry that expires first; NULL: the table is empty. */
 struct entry *table_first(struct table *table);
 /* The one after it in the order of expiry; NULL: that was the last. */

@@ -31,9 +31,8 @@ bool text_is_clean(const char *text, size_t len)
 		size_t sequence = sequence_length(byte[at]);
 		if (sequence == 0 || sequence > len - at)
 			return false;
-		uint32_t point = sequence == 1
-				     ? byte[at]
-				     : byte[at] & (0x7fU >> sequence);
+		uint32_t point =
+		    sequence == 1 ? byte[at] : byte[at] & (0x7fU >> sequence);
 		for (size_t i = 1; i < sequence; i++) {
 			if ((byte[at + i] & 0xc0) != 0x80)
 				return false;

@@ -4,21 +4,14 @@
  * one locked. While something is held, a request that needs the maps waits;
  * one that does not (a refresh) goes its way.
  */
-#include "turn.h"
-
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#include "chores.h"
 #include "log.h"
-#include "map.h"
 #include "record.h"
+#include "turn_impl.h"
 
 enum {
-	HOLD_MAX_MS = 500,  /* then the reader has had his time */
-	RETRY_MS = 1,	    /* between two tries for the lock */
+	RETRY_MS = 1,       /* between two tries for the lock */
 	WAITING_MAX = 8192, /* requests; more are answered SYSERR */
 	/*
 	 * A refresh of an entry whose published value ends sooner than this
@@ -27,53 +20,8 @@ enum {
 	DEFER_MIN_S = 60,
 };
 
-/* One request, applied to the table, with what undoes it. */
-struct change {
-	struct request request;
-	struct entry *entry;
-	int64_t old_expiry_s;
-	char *old_who; /* when who_changed */
-	uint32_t old_segment;
-	uint8_t old_flags;
-	bool inserted, who_changed;
-	bool publish;	/* needs the maps before the answer */
-	bool journaled; /* counted in entry->segment */
-};
-
-struct changes {
-	struct change *change;
-	size_t count, room;
-};
-
-struct turn {
-	const struct config *config;
-	struct table *table;
-	struct journal *journal;
-	struct maps *maps;
-	struct stats *stats;
-	turn_answer *answer;
-	struct chores *chores;
-
-	struct changes now, held;
-	int64_t held_until_ns;
-	struct journal_mark mark, held_mark; /* of the last commit; of `held` */
-	/* requests that came while something was held */
-	struct request *waiting;
-	size_t waiting_count, waiting_room;
-	/* addresses of which the journal says more than it should */
-	struct address *debt;
-	size_t debt_count, debt_room;
-};
-
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* Makes room for one more element of an array. */
-static bool reserve(void **array, size_t count, size_t *room, size_t size)
+bool turn_reserve(void **array, size_t count, size_t *room, size_t size)
 {
 	if (count < *room)
 		return true;
@@ -125,7 +73,7 @@ static void refuse(struct turn *turn, struct request *request)
 }
 
 /* The change stands. */
-static void finish(struct turn *turn, struct change *change)
+void turn_finish(struct turn *turn, struct change *change)
 {
 	struct entry *entry = change->entry;
 	if (change->request.kind == REQUEST_REMOVE) {
@@ -172,13 +120,13 @@ static void undo(struct turn *turn, struct change *change)
 	}
 }
 
-static void undo_all(struct turn *turn, struct changes *changes)
+void turn_undo_all(struct turn *turn, struct changes *changes)
 {
 	for (size_t i = changes->count; i-- > 0;)
 		undo(turn, &changes->change[i]);
 }
 
-static void refuse_all(struct turn *turn, struct changes *changes)
+void turn_refuse_all(struct turn *turn, struct changes *changes)
 {
 	for (size_t i = 0; i < changes->count; i++)
 		refuse(turn, &changes->change[i].request);
@@ -190,8 +138,8 @@ static void refuse_all(struct turn *turn, struct changes *changes)
 static bool wait_for_held(struct turn *turn, const struct request *request)
 {
 	if (turn->waiting_count >= WAITING_MAX ||
-	    !reserve((void **)&turn->waiting, turn->waiting_count,
-		     &turn->waiting_room, sizeof(*request)))
+	    !turn_reserve((void **)&turn->waiting, turn->waiting_count,
+			  &turn->waiting_room, sizeof(*request)))
 		return false;
 	turn->waiting[turn->waiting_count++] = *request;
 	return true;
@@ -290,8 +238,8 @@ void turn_request(struct turn *turn, const struct request *request,
 			refuse(turn, &change.request);
 		return;
 	}
-	if (!reserve((void **)&turn->now.change, turn->now.count,
-		     &turn->now.room, sizeof(change))) {
+	if (!turn_reserve((void **)&turn->now.change, turn->now.count,
+			  &turn->now.room, sizeof(change))) {
 		refuse(turn, &change.request);
 		return;
 	}
@@ -310,246 +258,6 @@ bool turn_is_open(const struct turn *turn)
 	return turn->now.count > 0;
 }
 
-/* ---- journal ------------------------------------------------------------ */
-
-/* What the journal should say of an address: what the table says. */
-static bool add_record(struct turn *turn, const struct address *address,
-		       struct entry *entry)
-{
-	if (entry == NULL || (entry->flags & ENTRY_REMOVING))
-		return journal_add(turn->journal,
-				   &(struct record){.type = RECORD_REMOVE,
-						    .address = *address});
-	struct record record = record_of(entry);
-	return journal_add(turn->journal, &record);
-}
-
-static bool add_debt(struct turn *turn)
-{
-	for (size_t i = 0; i < turn->debt_count; i++)
-		if (!add_record(turn, &turn->debt[i],
-				table_find(turn->table, &turn->debt[i])))
-			return false;
-	return true;
-}
-
-static int write_records(struct turn *turn)
-{
-	bool added = add_debt(turn);
-	for (size_t i = 0; i < turn->now.count && added; i++)
-		added = add_record(turn, &turn->now.change[i].request.address,
-				   turn->now.change[i].entry);
-	if (!added) {
-		journal_forget(turn->journal);
-		return ENOMEM;
-	}
-	return journal_commit(turn->journal, &turn->mark);
-}
-
-/* Answers what needs no maps, moves the rest to `held`. */
-static void settle(struct turn *turn)
-{
-	uint32_t segment = turn->mark.segment;
-	for (size_t i = 0; i < turn->now.count; i++) {
-		struct change *change = &turn->now.change[i];
-		if (change->request.kind == REQUEST_ADD) {
-			journal_ref(turn->journal, segment);
-			change->entry->segment = segment;
-			change->journaled = true;
-		}
-		if (change->publish) {
-			turn->held_mark = turn->mark;
-			turn->held.change[turn->held.count++] = *change;
-			continue;
-		}
-		table_mark_dirty(turn->table, change->entry);
-		finish(turn, change);
-	}
-	turn->now.count = 0;
-}
-
-static bool reserve_held(struct turn *turn)
-{
-	struct changes *held = &turn->held;
-	size_t wanted = held->count + turn->now.count;
-	while (held->room < wanted)
-		if (!reserve((void **)&held->change, held->room, &held->room,
-			     sizeof(*held->change)))
-			return false;
-	return true;
-}
-
-static void write_journal(struct turn *turn)
-{
-	static struct log_limit limit;
-	if (turn->now.count == 0 && turn->debt_count == 0)
-		return;
-	int error = reserve_held(turn) ? write_records(turn) : ENOMEM;
-	if (error == 0) {
-		turn->debt_count = 0;
-		settle(turn);
-		return;
-	}
-	if (log_allowed(&limit)) {
-		errno = error;
-		log_errno(LOG_ERR,
-			  "journal=%s cannot be written: adds are refused "
-			  "until it can",
-			  turn->config->journal);
-	}
-	undo_all(turn, &turn->now);
-	refuse_all(turn, &turn->now);
-}
-
-/* ---- maps ---------------------------------------------------------------- */
-
-static void owe(struct turn *turn, const struct address *address)
-{
-	/* Without memory for it a restart may bring the entry back. */
-	if (reserve((void **)&turn->debt, turn->debt_count, &turn->debt_room,
-		    sizeof(*address)))
-		turn->debt[turn->debt_count++] = *address;
-}
-
-/* Undoes and refuses what is held, in table, journal and (done) maps. */
-static void take_back(struct turn *turn)
-{
-	bool erased = journal_rollback(turn->journal, &turn->held_mark);
-	for (size_t i = 0; i < turn->held.count && !erased; i++)
-		owe(turn, &turn->held.change[i].request.address);
-	undo_all(turn, &turn->held);
-	refuse_all(turn, &turn->held);
-	turn->held_until_ns = 0;
-	write_journal(turn);
-}
-
-static int put_held(struct turn *turn)
-{
-	int error = 0;
-	for (size_t i = 0; i < turn->held.count && error == 0; i++) {
-		const struct change *change = &turn->held.change[i];
-		const struct address *address = &change->entry->address;
-		error = change->request.kind == REQUEST_REMOVE
-			    ? maps_remove(turn->maps, address)
-			    : maps_put(turn->maps, address,
-				       change->entry->expiry_s);
-	}
-	return error;
-}
-
-/* The maps as they were before put_held(), as far as they let us. */
-static void unput_held(struct turn *turn)
-{
-	int error = 0;
-	for (size_t i = turn->held.count; i-- > 0;) {
-		const struct change *change = &turn->held.change[i];
-		const struct entry *entry = change->entry;
-		int undone;
-		if (change->old_flags & ENTRY_IN_MAP)
-			undone = maps_put(turn->maps, &entry->address,
-					  change->request.kind == REQUEST_REMOVE
-					      ? entry->expiry_s
-					      : change->old_expiry_s);
-		else
-			undone = maps_remove(turn->maps, &entry->address);
-		error = error ? error : undone;
-	}
-	int synced = maps_sync(turn->maps);
-	if (error != 0 || synced != 0)
-		chores_resync(turn->chores);
-}
-
-static size_t held_keys(const struct turn *turn)
-{
-	size_t keys = 0;
-	for (size_t i = 0; i < turn->held.count; i++)
-		keys += address_is_v4(&turn->held.change[i].request.address)
-			    ? 1
-			    : ADDRESS_KEYS_MAX;
-	return keys;
-}
-
-/* What is held, and a share of the chores. */
-static int publish(struct turn *turn, int64_t now_s, bool idle)
-{
-	int error = maps_lock(turn->maps);
-	if (error != 0)
-		return error;
-	error = maps_reserve(turn->maps, held_keys(turn));
-	if (error == 0)
-		error = put_held(turn);
-	if (error == 0)
-		error = chores_put(turn->chores, now_s, idle);
-	if (error == 0)
-		error = maps_sync(turn->maps);
-	if (error != 0)
-		unput_held(turn);
-	maps_unlock(turn->maps);
-	return error;
-}
-
-/* Nobody keeps the lock for ever: what waits too long is refused. */
-static void hold(struct turn *turn)
-{
-	static struct log_limit limit;
-	int64_t now_ns = monotonic_ns();
-	chores_postpone(turn->chores);
-	if (turn->held.count == 0)
-		return;
-	if (turn->held_until_ns == 0) {
-		turn->held_until_ns = now_ns + HOLD_MAX_MS * INT64_C(1000000);
-		turn->stats->turns_held++;
-		return;
-	}
-	if (now_ns < turn->held_until_ns)
-		return;
-	if (log_allowed(&limit))
-		log_write(LOG_WARNING,
-			  "map=%s is kept locked by another process: adds are "
-			  "refused after %d ms",
-			  turn->config->maps[0].path, HOLD_MAX_MS);
-	take_back(turn);
-}
-
-static void fail(struct turn *turn, int error)
-{
-	static struct log_limit limit;
-	if (log_allowed(&limit))
-		log_write(LOG_ERR,
-			  "map=%s cannot be written: %s; adds are refused "
-			  "until it can",
-			  turn->config->maps[0].path, map_error(error));
-	take_back(turn);
-	chores_failed(turn->chores);
-}
-
-static void publish_held(struct turn *turn, int64_t now_s, bool idle)
-{
-	if (turn->held.count == 0 &&
-	    !chores_are_due(turn->chores, now_s, idle))
-		return;
-	int error = publish(turn, now_s, idle);
-	if (maps_error_is_damage(error)) {
-		log_write(LOG_ERR, "map=%s is damaged: %s; building it anew",
-			  turn->config->maps[0].path, map_error(error));
-		if (maps_rebuild(turn->maps, turn->table))
-			error = publish(turn, now_s, idle);
-	}
-	if (error == EWOULDBLOCK) {
-		hold(turn);
-		return;
-	}
-	if (error != 0) {
-		fail(turn, error);
-		return;
-	}
-	chores_done(turn->chores);
-	for (size_t i = 0; i < turn->held.count; i++)
-		finish(turn, &turn->held.change[i]);
-	turn->held.count = 0;
-	turn->held_until_ns = 0;
-}
-
 /* ---- the pass ------------------------------------------------------------ */
 
 /* What came while something was held; some of it may wait again. */
@@ -566,12 +274,12 @@ static void admit_waiting(struct turn *turn, int64_t now_s)
 
 void turn_commit(struct turn *turn, int64_t now_s, bool idle)
 {
-	write_journal(turn);
-	publish_held(turn, now_s, idle);
+	commit_journal(turn);
+	commit_maps(turn, now_s, idle);
 	while (turn->held.count == 0 && turn->waiting_count > 0) {
 		admit_waiting(turn, now_s);
-		write_journal(turn);
-		publish_held(turn, now_s, false);
+		commit_journal(turn);
+		commit_maps(turn, now_s, false);
 	}
 	if (idle)
 		chores_tidy(turn->chores);
@@ -606,10 +314,10 @@ void turn_free(struct turn *turn)
 {
 	if (turn == NULL)
 		return;
-	undo_all(turn, &turn->now);
-	refuse_all(turn, &turn->now);
+	turn_undo_all(turn, &turn->now);
+	turn_refuse_all(turn, &turn->now);
 	if (turn->held.count > 0)
-		take_back(turn);
+		commit_take_back(turn);
 	for (size_t i = 0; i < turn->waiting_count; i++)
 		refuse(turn, &turn->waiting[i]);
 	chores_free(turn->chores);

@@ -24,7 +24,7 @@ enum request_kind { REQUEST_ADD, REQUEST_REMOVE };
 
 enum outcome {
 	OUTCOME_OK,
-	OUTCOME_SYSERR,	  /* undone */
+	OUTCOME_SYSERR,   /* undone */
 	OUTCOME_NOTFOUND, /* remove: no such entry */
 };
 
@@ -38,20 +38,20 @@ struct request {
 };
 
 typedef void turn_answer(const struct request *request, enum outcome outcome,
-    int64_t expiry_s);
+			 int64_t expiry_s);
 
 struct turn;
 
 /* All of these must outlive the turn. */
 struct turn *turn_create(const struct config *config, struct table *table,
-    struct journal *journal, struct maps *maps, struct stats *stats,
-    turn_answer *answer);
+			 struct journal *journal, struct maps *maps,
+			 struct stats *stats, turn_answer *answer);
 /* Answers what is still held with OUTCOME_SYSERR, after undoing it. */
 void turn_free(struct turn *turn);
 
 /* Takes the request: it is answered now or at the end of a turn. */
 void turn_request(struct turn *turn, const struct request *request,
-    int64_t now_s);
+		  int64_t now_s);
 /* Whether a commit has something to write. */
 bool turn_is_open(const struct turn *turn);
 

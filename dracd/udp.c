@@ -13,7 +13,7 @@
 
 enum {
 	RECEIVE_BUFFER = 4 * 1024 * 1024, /* a burst while the disk is busy */
-	UDP_HEADER = 8,			  /* in front of what a filter sees */
+	UDP_HEADER = 8,                   /* in front of what a filter sees */
 };
 
 struct reply {
@@ -98,8 +98,8 @@ static void keep_control(struct origin *origin, const struct msghdr *header)
 	if (control == NULL)
 		return;
 	if (control->cmsg_level == IPPROTO_IP)
-		((struct in_pktinfo *)(void *)CMSG_DATA(control))
-		    ->ipi_ifindex = 0;
+		((struct in_pktinfo *)(void *)CMSG_DATA(control))->ipi_ifindex =
+		    0;
 	else
 		((struct in6_pktinfo *)(void *)CMSG_DATA(control))
 		    ->ipi6_ifindex = 0;
@@ -144,8 +144,8 @@ static void udp_ready(struct watch *watch, uint32_t events)
 		    udp->in_header[i].msg_hdr.msg_control ? ORIGIN_CONTROL_MAX
 							  : 0;
 	}
-	int count = recvmmsg(watch->fd, udp->in_header, UDP_BATCH, MSG_DONTWAIT,
-			     NULL);
+	int count =
+	    recvmmsg(watch->fd, udp->in_header, UDP_BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < count; i++) {
 		const struct mmsghdr *header = &udp->in_header[i];
 		if (header->msg_hdr.msg_flags & MSG_TRUNC)
@@ -190,11 +190,11 @@ static bool ask_for_address(int fd)
 	socklen_t len = sizeof(domain);
 	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0)
 		return false;
-	return domain == AF_INET6 ? setsockopt(fd, IPPROTO_IPV6,
-					       IPV6_RECVPKTINFO, &on,
-					       sizeof(on)) == 0
-				  : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on,
-					       sizeof(on)) == 0;
+	return domain == AF_INET6
+		   ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on,
+				sizeof(on)) == 0
+		   : setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)) ==
+			 0;
 }
 
 static void grow_buffer(int fd)
@@ -217,8 +217,8 @@ struct udp *udp_open(struct loop *loop, struct service *service, int fd,
 	udp->loop = loop;
 	udp->service = service;
 	for (int i = 0; i < UDP_BATCH; i++) {
-		udp->in_iov[i] = (struct iovec){udp->in_data[i],
-						sizeof(udp->in_data[i])};
+		udp->in_iov[i] =
+		    (struct iovec){udp->in_data[i], sizeof(udp->in_data[i])};
 		udp->in_header[i].msg_hdr = (struct msghdr){
 		    .msg_name = &udp->in_peer[i],
 		    .msg_iov = &udp->in_iov[i],

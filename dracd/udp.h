@@ -20,7 +20,7 @@ struct udp;
  * answer must name the one that was asked. NULL: errno, fd is closed.
  */
 struct udp *udp_open(struct loop *loop, struct service *service, int fd,
-    bool wildcard);
+		     bool wildcard);
 void udp_close(struct udp *udp);
 /* At the end of each pass. */
 void udp_flush(struct udp *udp);

@@ -1,0 +1,66 @@
+/*
+ * turn_impl: what turn.c (requests, and how the table follows them) and
+ * commit.c (how journal and maps follow the table) share. For those two only.
+ */
+#ifndef DRACD_TURN_IMPL_H
+#define DRACD_TURN_IMPL_H
+
+#include "chores.h"
+#include "turn.h"
+
+/* One request, applied to the table, with what undoes it. */
+struct change {
+	struct request request;
+	struct entry *entry;
+	int64_t old_expiry_s;
+	char *old_who; /* when who_changed */
+	uint32_t old_segment;
+	uint8_t old_flags;
+	bool inserted, who_changed;
+	bool publish;   /* needs the maps before the answer */
+	bool journaled; /* counted in entry->segment */
+};
+
+struct changes {
+	struct change *change;
+	size_t count, room;
+};
+
+struct turn {
+	const struct config *config;
+	struct table *table;
+	struct journal *journal;
+	struct maps *maps;
+	struct stats *stats;
+	turn_answer *answer;
+	struct chores *chores;
+
+	struct changes now, held;
+	int64_t held_until_ns;
+	struct journal_mark mark, held_mark; /* of the last commit; of `held` */
+	/* requests that came while something was held */
+	struct request *waiting;
+	size_t waiting_count, waiting_room;
+	/* addresses of which the journal says more than it should */
+	struct address *debt;
+	size_t debt_count, debt_room;
+};
+
+/* Makes room for one more element of an array. */
+bool turn_reserve(void **array, size_t count, size_t *room, size_t size);
+
+/* turn.c: the change stands, and is answered. */
+void turn_finish(struct turn *turn, struct change *change);
+/* As if the requests had never come; the newest change first. */
+void turn_undo_all(struct turn *turn, struct changes *changes);
+/* Answers all with OUTCOME_SYSERR and empties the list. */
+void turn_refuse_all(struct turn *turn, struct changes *changes);
+
+/* commit.c: `now` goes to the journal, and is answered or held. */
+void commit_journal(struct turn *turn);
+/* `held`, and a share of the chores, go to the maps. */
+void commit_maps(struct turn *turn, int64_t now_s, bool idle);
+/* Undoes and refuses what is held, in table and journal. */
+void commit_take_back(struct turn *turn);
+
+#endif
