@@ -91,7 +91,7 @@ $(B)/dracd: $(OBJ)/dracd/main.o $(ROOM_OBJ)
 $(B)/rpc.dracd: $(B)/dracd
 	ln -sf dracd $@
 $(B)/libdrac.so.1: $(LIB_OBJ) libdrac/libdrac.map
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libdrac.so.1 \
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete -Wl,-soname,libdrac.so.1 \
 	    -Wl,--version-script=libdrac/libdrac.map -o $@ $(LIB_OBJ) $(LIBDRAC_LIBS)
 $(B)/libdrac.so: $(B)/libdrac.so.1
 	ln -sf libdrac.so.1 $@

@@ -667,6 +667,16 @@ class TestPrograms:
         print(output)
         assert output.startswith(result + " (")
 
+    def test_library_is_closed(self, world, build):
+        """As PAM does, while the resolver is still being waited for."""
+        if "asan" in output_of("nm", tool(build, "libdrac_dlclose")):
+            pytest.skip("a sanitized library cannot be loaded late")
+        world.nameserver(DEAD)
+        library = pathlib.Path(build).resolve() / "libdrac.so.1"
+        assert execute(world, build, "libdrac_dlclose", library,
+                       "nobody.test") == (
+            "nobody.test: RPC: Unknown host\nalone\n")
+
     def test_draccall(self, world, build):
         world.peer("answer", "udp:127.0.0.1:5901")
         for args, status in ((["127.0.0.1", ADDRESS], 0),
