@@ -336,18 +336,19 @@ int map_remove(struct map *map, const struct address *address)
 /*
  * sendmail and Postfix open the file anew when its time of change is later
  * than the one they remember, in whole seconds; with pages that were not there
- * when they mapped it they must. So growth always moves the time forward.
+ * when they mapped it they must. So growth always moves the time forward, and
+ * a write after it, which the kernel stamps with now, must not move it back.
  */
-static int move_mtime(struct map *map, struct stat *st)
+static int keep_mtime(struct map *map, struct stat *st)
 {
-	time_t next_s = map->newest_mtime_s + 1;
-	if (st->st_mtime >= next_s)
+	time_t least_s = map->newest_mtime_s + (st->st_size != map->size);
+	if (st->st_mtime >= least_s)
 		return 0;
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
-				    {.tv_sec = next_s}};
+				    {.tv_sec = least_s}};
 	if (futimens(map->fd, times) != 0)
 		return errno;
-	st->st_mtime = next_s;
+	st->st_mtime = least_s;
 	return 0;
 }
 
@@ -361,8 +362,7 @@ int map_sync(struct map *map)
 		return errno;
 	if (st.st_nlink == 0)
 		return ENOENT; /* removed or replaced under our feet */
-	if (st.st_size != map->size)
-		error = move_mtime(map, &st);
+	error = keep_mtime(map, &st);
 	if (error == 0)
 		note(map, &st);
 	return error;
