@@ -1,47 +1,89 @@
-/* log: lines, limits, quoting; standard error and syslog. */
+/* log: lines, limits, quoting; standard error and the log daemon. */
 #include "log.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
 
 #include "scratch.h"
 
-/* ---- in the place of the C library's ---- */
+/* ---- a log daemon of our own ---- */
 
-static int sys_option, sys_facility, sys_priority;
-static char sys_ident[32], sys_line[4096];
+enum { MANY = 5000 }; /* lines, more than any socket or pipe holds */
 
-void openlog(const char *ident, int option, int facility)
+#define LOG_SOCKET "log.sock" /* in the scratch directory */
+
+/* In the place of the C library's: /dev/log is elsewhere. */
+int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t len)
 {
-	snprintf(sys_ident, sizeof sys_ident, "%s", ident);
-	sys_option = option;
-	sys_facility = facility;
+	const struct sockaddr *address = to.__sockaddr__;
+	struct sockaddr_un un;
+
+	if (address->sa_family == AF_UNIX) {
+		memcpy(&un, address, sizeof un);
+		assert_string_equal(un.sun_path, "/dev/log");
+		strcpy(un.sun_path, LOG_SOCKET);
+		address = (const struct sockaddr *)&un;
+		len = sizeof un;
+	}
+	return (int)syscall(SYS_connect, fd, address, len);
 }
 
-static void take(int priority, const char *format, va_list ap)
+static int daemon_start(void)
 {
-	sys_priority = priority;
-	vsnprintf(sys_line, sizeof sys_line, format, ap);
+	const struct sockaddr_un un = {.sun_family = AF_UNIX,
+				       .sun_path = LOG_SOCKET};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (const struct sockaddr *)&un, sizeof un), 0);
+	return fd;
 }
 
-void syslog(int priority, const char *format, ...)
+static void daemon_stop(int fd)
 {
-	va_list ap;
-
-	va_start(ap, format);
-	take(priority, format, ap);
-	va_end(ap);
+	close(fd);
+	assert_int_equal(unlink(LOG_SOCKET), 0);
 }
 
-/* What syslog() is with _FORTIFY_SOURCE. */
-void __syslog_chk(int priority, int flag, const char *format, ...);
-void __syslog_chk(int priority, int flag, const char *format, ...)
+/* The next datagram, or NULL; valid until the next call. */
+static const char *daemon_read(int fd)
 {
-	va_list ap;
+	static char line[8192];
+	ssize_t n = recv(fd, line, sizeof line - 1, MSG_DONTWAIT);
 
-	(void)flag;
-	va_start(ap, format);
-	take(priority, format, ap);
-	va_end(ap);
+	if (n < 0) {
+		assert_int_equal(errno, EAGAIN);
+		return NULL;
+	}
+	line[n] = '\0';
+	return line;
+}
+
+/* "<PRI>Mmm dd hh:mm:ss dracd[pid]: text", as syslog(3) writes it. */
+static void assert_syslog(const char *line, int priority, const char *text)
+{
+	char head[64], tail[64];
+	struct tm tm;
+	const char *end;
+	time_t now_s = time(NULL), then_s;
+
+	assert_non_null(line);
+	snprintf(head, sizeof head, "<%d>", priority);
+	assert_memory_equal(line, head, strlen(head));
+	line += strlen(head);
+	localtime_r(&now_s, &tm); /* the year and the hour's rules */
+	end = strptime(line, "%b %e %H:%M:%S", &tm);
+	assert_ptr_equal(end, line + strlen("Mmm dd hh:mm:ss"));
+	then_s = mktime(&tm);
+	assert_in_range(now_s - then_s, 0, 5);
+	snprintf(tail, sizeof tail, " dracd[%d]: ", (int)getpid());
+	assert_memory_equal(end, tail, strlen(tail));
+	assert_string_equal(end + strlen(tail), text);
 }
 
 /* ---- the tests ---- */
@@ -103,21 +145,128 @@ static void long_lines_are_cut(void **state)
 
 static void goes_to_syslog(void **state)
 {
+	int fd = daemon_start();
+
 	(void)state;
 	log_open("dracd", false);
-	assert_string_equal(sys_ident, "dracd");
-	assert_int_equal(sys_facility, LOG_MAIL);
-	assert_true(sys_option & LOG_PID);
 	capture_begin();
 	log_write(LOG_WARNING, "100%% %s\n", "%n%s");
 	assert_string_equal(capture_end(), "");
-	assert_string_equal(sys_line, "100% %n%s?");
-	assert_int_equal(sys_priority, LOG_MAIL | LOG_WARNING);
+	assert_syslog(daemon_read(fd), LOG_MAIL | LOG_WARNING, "100% %n%s?");
 	errno = EACCES;
 	log_errno(LOG_CRIT, "f");
-	assert_string_equal(sys_line, "f: Permission denied");
-	assert_int_equal(sys_priority, LOG_MAIL | LOG_CRIT);
+	assert_int_equal(errno, EACCES);
+	assert_syslog(daemon_read(fd), LOG_MAIL | LOG_CRIT,
+		      "f: Permission denied");
+	log_write(LOG_INFO, "%5000s", "x");
+	assert_in_range(strlen(daemon_read(fd)), 2000, 2200);
+	assert_null(daemon_read(fd));
+	daemon_stop(fd);
 	log_open("dracd", true);
+}
+
+/* syslog(3) would stand still here for ever. */
+static void a_log_daemon_that_does_not_read(void **state)
+{
+	int fd = daemon_start(), arrived = 0;
+	char text[64];
+
+	(void)state;
+	log_open("dracd", false);
+	alarm(10);
+	for (int i = 0; i < MANY; i++) {
+		errno = ENOENT;
+		log_write(LOG_INFO, "line=%d", i);
+		assert_int_equal(errno, ENOENT);
+	}
+	alarm(0);
+	for (const char *line; (line = daemon_read(fd)) != NULL; arrived++) {
+		snprintf(text, sizeof text, "line=%d", arrived);
+		assert_syslog(line, LOG_MAIL | LOG_INFO, text);
+	}
+	assert_in_range(arrived, 1, MANY - 1);
+	log_write(LOG_INFO, "again");
+	snprintf(text, sizeof text, "again lost=%d", MANY - arrived);
+	assert_syslog(daemon_read(fd), LOG_MAIL | LOG_INFO, text);
+	log_write(LOG_INFO, "as ever");
+	assert_syslog(daemon_read(fd), LOG_MAIL | LOG_INFO, "as ever");
+	daemon_stop(fd);
+	log_open("dracd", true);
+}
+
+static int descriptors(void)
+{
+	int count = 0;
+	DIR *dir = opendir("/proc/self/fd");
+
+	assert_non_null(dir);
+	while (readdir(dir) != NULL)
+		count++;
+	closedir(dir);
+	return count;
+}
+
+static void a_log_daemon_that_comes_and_goes(void **state)
+{
+	int fd, before;
+
+	(void)state;
+	log_open("dracd", false); /* before there is one */
+	log_write(LOG_INFO, "1");
+	before = descriptors();
+	fd = daemon_start();
+	log_write(LOG_INFO, "2");
+	assert_syslog(daemon_read(fd), LOG_MAIL | LOG_INFO, "2 lost=1");
+
+	daemon_stop(fd);
+	fd = daemon_start();
+	log_write(LOG_INFO, "3"); /* restarted: nothing is lost */
+	assert_syslog(daemon_read(fd), LOG_MAIL | LOG_INFO, "3");
+
+	daemon_stop(fd);
+	for (int i = 0; i < 100; i++)
+		log_write(LOG_INFO, "4");
+	assert_int_equal(descriptors(), before);
+	fd = daemon_start();
+	log_write(LOG_INFO, "5");
+	assert_syslog(daemon_read(fd), LOG_MAIL | LOG_INFO, "5 lost=100");
+	assert_null(daemon_read(fd));
+	daemon_stop(fd);
+	log_open("dracd", true);
+}
+
+/* `dracd -f | something` that has stopped reading. */
+static void a_pipe_that_is_full(void **state)
+{
+	int ends[2], saved = dup(STDERR_FILENO), arrived = 0;
+	char text[64], *line;
+	FILE *reader;
+	size_t room = 0;
+
+	(void)state;
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	log_open("dracd", true);
+	dup2(ends[1], STDERR_FILENO);
+	alarm(10);
+	for (int i = 0; i < MANY; i++)
+		log_write(LOG_INFO, "line=%d %32s", i, "");
+	alarm(0);
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	reader = fdopen(ends[0], "r");
+	line = NULL;
+	while (getline(&line, &room, reader) > 0)
+		arrived++;
+	clearerr(reader);
+	log_write(LOG_INFO, "again");
+	dup2(saved, STDERR_FILENO);
+	close(saved);
+	assert_in_range(arrived, 1, MANY - 1);
+	assert_true(getline(&line, &room, reader) > 0);
+	snprintf(text, sizeof text, "dracd: again lost=%d\n", MANY - arrived);
+	assert_string_equal(line, text);
+	free(line);
+	fclose(reader);
+	close(ends[1]);
 }
 
 /* Only when standard error is the journal's stream, not inherited from one. */
@@ -228,11 +377,14 @@ int main(void)
 	    cmocka_unit_test(one_line_an_event),
 	    cmocka_unit_test(long_lines_are_cut),
 	    cmocka_unit_test(goes_to_syslog),
+	    cmocka_unit_test(a_log_daemon_that_does_not_read),
+	    cmocka_unit_test(a_log_daemon_that_comes_and_goes),
+	    cmocka_unit_test(a_pipe_that_is_full),
 	    cmocka_unit_test(level_for_the_journal),
 	    cmocka_unit_test(a_stranger_cannot_fill_the_log),
 	    cmocka_unit_test(quotes_what_strangers_write),
 	    cmocka_unit_test(quotes_into_any_room),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
