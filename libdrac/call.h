@@ -14,7 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DRAC_NS_PER_S = 1000000000, DRAC_NS_PER_MS = 1000000 };
+#define DRAC_NS_PER_S INT64_C(1000000000)
+#define DRAC_NS_PER_MS INT64_C(1000000)
 
 struct drac_call {
 	uint32_t program;

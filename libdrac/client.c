@@ -74,7 +74,7 @@ struct drac *drac_open(const char *servers, unsigned int budget_ms)
 	drac->users = 1;
 	drac->kept.endpoint.fd = -1;
 	drac->budget_ns =
-	    (int64_t)(budget_ms ? budget_ms : DRAC_BUDGET_MS) * DRAC_NS_PER_MS;
+	    (budget_ms ? budget_ms : DRAC_BUDGET_MS) * DRAC_NS_PER_MS;
 	return drac;
 }
 

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <rpc/pmap_prot.h>
 #include <rpc/rpcb_prot.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -222,15 +223,14 @@ static uint16_t ask_rpcbind(const struct sockaddr_storage *host, bool stream,
 			    struct rpc_err *error)
 {
 	bool v4 = host->ss_family == AF_INET;
-	char netid[sizeof "tcp6"];
+	char netid[sizeof "tcp6"]; /* xdr_rpcb() takes no constant */
 	struct sockaddr_storage address = *host;
 	struct drac_endpoint rpcbind;
 	enum clnt_stat status;
 	uint16_t port = 0;
 
-	strcpy(netid, stream ? "tcp" : "udp");
-	if (!v4)
-		strcat(netid, "6");
+	snprintf(netid, sizeof netid, "%s%s", stream ? "tcp" : "udp",
+		 v4 ? "" : "6");
 	drac_endpoint_set_port(&address, RPCBIND_PORT);
 	if (!connect_socket(&rpcbind, &address, stream, deadline_ns, error))
 		return 0;

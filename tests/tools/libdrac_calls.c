@@ -134,7 +134,7 @@ int main(int argc, char **argv)
 				errx(2, "standard input ended");
 			continue;
 		}
-		strcpy(text, "done");
+		snprintf(text, sizeof text, "done");
 		result = step(drac, name);
 		printf("%d\t%.1f\t%s\n", result, now_ms() - begin_ms,
 		       result == DRAC_OK ? text : drac_error());

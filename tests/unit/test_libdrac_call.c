@@ -25,7 +25,6 @@ enum {
 	MARK_SIZE = 4,
 	MESSAGE_MAX = 16384,
 	MUTATIONS = 8000,
-	SECOND_NS = 1000000000,
 };
 
 #define LAST_FRAGMENT 0x80000000u
@@ -139,7 +138,7 @@ static void classic_bytes(void **state)
 
 static void same_xid_again(void **state)
 {
-	const int64_t retries_ns = 600 * (int64_t)DRAC_NS_PER_MS;
+	const int64_t retries_ns = 600 * DRAC_NS_PER_MS;
 	drac_add_parm v4 = {.ip_addr = 1};
 	const struct drac_call call = add4(&v4);
 	char first[MESSAGE_MAX], other[MESSAGE_MAX];
@@ -181,7 +180,7 @@ static void *answer_thread(void *argument)
 	ssize_t got;
 
 	do {
-		drac_wait(theirs, POLLIN, drac_now_ns() + SECOND_NS);
+		drac_wait(theirs, POLLIN, drac_now_ns() + DRAC_NS_PER_S);
 		got = recv(theirs, call, sizeof call, 0);
 	} while (got < 0 && errno == EAGAIN);
 	if (got > 0 && a->len >= mark_len + XID_SIZE)
@@ -248,7 +247,7 @@ static void every_answer(void **state)
 			success(&a, stream);
 			put(&a, status);
 			finish(&a);
-			assert_int_equal(run(&call, &a, SECOND_NS),
+			assert_int_equal(run(&call, &a, DRAC_NS_PER_S),
 					 RPC_SUCCESS);
 			assert_int_equal(answer, status);
 		}
@@ -349,7 +348,7 @@ static void deadline_is_past(void **state)
 	for (int stream = 0; stream < 2; stream++) {
 		pair(stream ? SOCK_STREAM : SOCK_DGRAM);
 		assert_int_equal(drac_call_run(ours, stream, &call,
-					       drac_now_ns() - SECOND_NS,
+					       drac_now_ns() - DRAC_NS_PER_S,
 					       &error),
 				 RPC_TIMEDOUT);
 		close_pair();
@@ -365,9 +364,9 @@ static void peer_is_gone(void **state)
 	pair(SOCK_STREAM);
 	close(theirs);
 	/* And no SIGPIPE, or this is the end. */
-	assert_int_equal(
-	    drac_call_run(ours, true, &call, drac_now_ns() + SECOND_NS, &error),
-	    RPC_CANTSEND);
+	assert_int_equal(drac_call_run(ours, true, &call,
+				       drac_now_ns() + DRAC_NS_PER_S, &error),
+			 RPC_CANTSEND);
 	assert_int_equal(error.re_errno, EPIPE);
 	close(ours);
 }

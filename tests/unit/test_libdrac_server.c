@@ -28,7 +28,7 @@ static const char *parsed(const char *list)
 	assert_non_null(servers);
 	count = drac_server_parse(list, servers);
 	assert_true(count <= room);
-	strcpy(text, count == 0 ? "error" : "");
+	snprintf(text, sizeof text, "%s", count == 0 ? "error" : "");
 	for (size_t i = 0; i < count && used < sizeof text; i++)
 		used += (size_t)snprintf(
 		    text + used, sizeof text - used, "%s%s|%u|%s", i ? " " : "",
@@ -97,10 +97,10 @@ static void lengths(void **state)
 
 	(void)state;
 	memset(list, 'h', sizeof list);
-	strcpy(list + DRAC_HOST_MAX, ":65535");
+	snprintf(list + DRAC_HOST_MAX, 7, ":65535");
 	assert_string_not_equal(parsed(list), "error");
 	list[DRAC_HOST_MAX] = 'h';
-	strcpy(list + DRAC_HOST_MAX + 1, ":1");
+	snprintf(list + DRAC_HOST_MAX + 1, 3, ":1");
 	assert_string_equal(parsed(list), "error");
 
 	memset(list, 'p', sizeof list);
