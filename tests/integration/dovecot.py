@@ -3,7 +3,7 @@
 Each login runs a post-login script, which calls the tool draccall: a user of
 the classic library. alice's password is PASSWORD.
 
-    dovecot = Dovecot(space, tool, server="127.0.0.1:5901")
+    dovecot = Dovecot(space, server="127.0.0.1:5901")
     dovecot.pop3("127.0.0.5", "alice", dovecot.PASSWORD).quit()
 """
 
@@ -11,6 +11,8 @@ import imaplib
 import poplib
 import shutil
 import socket
+
+import servers
 
 POP3_PORT = 110
 IMAP_PORT = 143
@@ -56,10 +58,10 @@ exec "$@"
 
 
 class Dovecot:
-    def __init__(self, space, tool, server):
+    def __init__(self, space, server):
         self.space = space
         space.path("/usr/lib/dracd").mkdir(exist_ok=True)
-        shutil.copy(tool("draccall"), space.path("/usr/lib/dracd/draccall"))
+        shutil.copy(servers.tool("draccall"), space.path("/usr/lib/dracd/draccall"))
         space.path(SCRIPT).write_text(_SCRIPT.format(server=server))
         space.path(SCRIPT).chmod(0o755)
         space.path("/etc/dovecot/dovecot.conf").write_text(

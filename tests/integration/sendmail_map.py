@@ -13,10 +13,13 @@ import time
 
 import daemon
 import rpcraw
+import servers
 
 DIRECTORY = "/var/lib/dracd"
 FILE = f"{DIRECTORY}/dracd.db"
 LIFETIME_S = 1800
+GROW_MAX = 50000
+FILLER = int(ipaddress.IPv6Address("2001:db8::"))
 
 
 def keys(address):
@@ -35,13 +38,14 @@ def clear(space):
 
 
 class HandMap:
-    def __init__(self, space, tool, kind="btree"):
+    def __init__(self, space, kind="btree"):
         self.path = space.path(FILE)
-        self._tool = tool("mapput")
+        self._fillers = 0
         self.mapput("create", kind)
 
     def mapput(self, *words):
-        subprocess.run([self._tool, self.path, *map(str, words)], check=True)
+        subprocess.run([servers.tool("mapput"), self.path, *map(str, words)],
+                       check=True)
 
     def add(self, address, lifetime=LIFETIME_S):
         expiry = int(time.time()) + lifetime
@@ -52,7 +56,8 @@ class HandMap:
         self.mapput("del", *keys(address))
 
     def grow(self):
-        self.mapput("grow", "10.0.0.", 2000)
+        self._fillers += 1
+        self.mapput("grow", f"10.{self._fillers}.", 2000)
 
     def rebuild(self):
         """A repaired map takes the place of this one."""
@@ -82,6 +87,7 @@ class DaemonMap:
             maps=[(f"btree:{FILE}", {"capacity": 16})], **settings)
         self._dracd.space = space
         self._dracd.root = str(space.path("/"))
+        self._fillers = 0
         self.port = self._dracd.port
         self._dracd.start()
 
@@ -100,11 +106,16 @@ class DaemonMap:
             assert client.remove(address) == rpcraw.OK
 
     def grow(self):
+        """New entries until the file has grown: it does so in large steps."""
         size = self.path.stat().st_size
         with self._dracd.client("unix") as client:
-            for i in range(2000):
-                assert client.add1(f"10.0.{i // 250}.{i % 250 + 1}") == 0
-        assert self.path.stat().st_size > size
+            for _ in range(GROW_MAX):
+                self._fillers += 1
+                address = ipaddress.IPv6Address(FILLER + self._fillers)
+                assert client.add2(str(address)) == rpcraw.ADD_SUCCESS
+                if self.path.stat().st_size > size:
+                    return
+        raise AssertionError(f"no growth in {GROW_MAX} entries")
 
     def rebuild(self):
         """The daemon dies, its map is damaged, and the next one mends it."""

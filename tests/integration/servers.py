@@ -25,6 +25,7 @@ import threading
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+BUILDS = [TOP / b for b in os.environ.get("DRACD_BUILD", "build").split(":")]
 SERVERS = TOP / "build" / "servers"
 CLONE_NEWNET = 0x40000000
 READY_TIMEOUT_S = 20
@@ -50,6 +51,11 @@ def fetch():
                           stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
+
+
+def tool(name):
+    """A program of tests/tools: one of the plain build will do for all."""
+    return BUILDS[0] / "tools" / name
 
 
 class Space:
@@ -101,7 +107,10 @@ class Space:
         space. It dies with this process; end it before the space.
         """
         return ["nsenter", "-t", str(self.pid), "-m", "-n", "-u",
-                f"--wd={TOP}", "--", "setpriv", "--pdeathsig", "KILL", "--"]
+                f"--wd={TOP}", "--",
+                # /proc has to know it, for LeakSanitizer among others.
+                "unshare", "--mount-proc", "--",
+                "setpriv", "--pdeathsig", "KILL", "--"]
 
     def run(self, argv, check=True, timeout=60, **kwargs):
         """subprocess.run() in the space; output as text, with stderr in it."""

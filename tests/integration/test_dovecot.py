@@ -29,11 +29,11 @@ def dracd_map(space, build, tmp_path):
 
 
 @pytest.fixture
-def mailhost(space, dracd_map, tool):
+def mailhost(space, dracd_map):
     """(sendmail, dovecot) beside dracd."""
     server = f"127.0.0.1:{dracd_map.port}"
     return (sendmail.Sendmail(space, sendmail.mc("FEATURE(`dracd')dnl")),
-            dovecot.Dovecot(space, tool, server))
+            dovecot.Dovecot(space, server))
 
 
 def test_login_opens_relay(mailhost):
