@@ -74,7 +74,8 @@ static bool make_parent(const char *path, const struct identity *identity)
 
 /*
  * A map in a directory of root's (DRAC 1.12 had /etc/mail/dracd.db): the
- * daemon can change it only if it is his.
+ * daemon can change it only if it is his. A link of root's is left alone, and
+ * so is what it leads to: whoever made it has seen to that.
  */
 static bool give_map(const char *path, const struct identity *identity)
 {
@@ -85,6 +86,8 @@ static bool give_map(const char *path, const struct identity *identity)
 	memcpy(copy, path, strlen(path) + 1);
 	if (stat(dirname(copy), &st) != 0 || st.st_uid != 0 ||
 	    (st.st_mode & 0022) != 0)
+		return true;
+	if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
 		return true;
 	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
