@@ -62,7 +62,7 @@ MANUALS    = $(wildcard man/*.[1-8])
 # What apt installs: compilers, libraries and test tools, never a server.
 BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
              libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev
-TEST_DEPS  = libcmocka-dev python3 python3-pytest db5.3-util iproute2 m4 strace
+TEST_DEPS  = libcmocka-dev python3 python3-pytest db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
 PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
 
@@ -173,7 +173,7 @@ install: all
 	for n in 3 5 8; do $(INSTALL) -m 644 man/*.$$n $(D)$(MANDIR)/man$$n/ || exit 1; done
 	ln -sf dracd.8 $(D)$(MANDIR)/man8/rpc.dracd.8
 	$(INSTALL) -m 644 sendmail-cf/feature/dracd.m4 $(D)$(SENDMAILCF)/feature/dracd.m4
-	$(INSTALL) -m 644 README.md CHANGES.md LICENSE dracd.allow.sample sendmail-cf/*.mc $(D)$(DOCDIR)/
+	$(INSTALL) -m 644 README.md CHANGES.md LICENSE dracd.allow.sample sendmail-cf/*.mc sendmail-cf/helpfile $(D)$(DOCDIR)/
 	$(INSTALL) -m 644 sendmail-cf/README $(D)$(DOCDIR)/README.sendmail
 	sed 's|@SBINDIR@|$(SBINDIR)|g' systemd/dracd.service > $(D)$(UNITDIR)/dracd.service
 	$(INSTALL) -m 644 systemd/dracd.sysusers $(D)$(SYSUSERSDIR)/dracd.conf
