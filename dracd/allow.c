@@ -73,6 +73,14 @@ static const char *parse_masked(struct prefix *p, const char *mask,
 	return why;
 }
 
+/* 240.0.0.0 and above are netmasks, not hosts. */
+static bool is_netmask(const char *text)
+{
+	struct address a;
+	return address_from_text(&a, text) && address_is_v4(&a) &&
+	       a.byte[12] >= 240;
+}
+
 /* line: without comment, cut to pieces here. */
 static const char *parse_words(struct prefix *p, char *line, bool *empty,
 			       char why[WHY_MAX])
@@ -98,6 +106,9 @@ static const char *parse_words(struct prefix *p, char *line, bool *empty,
 		return why;
 	}
 	prefix_from_text(p, words[n - 1]);
+	if (n == 1 && is_netmask(words[0]))
+		return "a netmask without its network; write for "
+		       "example " EXAMPLE;
 	return NULL;
 }
 

@@ -64,6 +64,7 @@ static void settle(struct turn *turn)
 		struct change *change = &turn->now.change[i];
 		if (change->request.kind == REQUEST_ADD) {
 			journal_ref(turn->journal, segment);
+			change->old_segment = change->entry->segment;
 			change->entry->segment = segment;
 			change->journaled = true;
 		}

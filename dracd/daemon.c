@@ -129,6 +129,31 @@ static void take_over_never(struct config *to, struct config *from)
 	from->never_count = count;
 }
 
+/* Nobody waits for the answer to what a reload removes. */
+static void send_nowhere(const struct origin *origin, const void *reply,
+			 size_t len)
+{
+	(void)origin;
+	(void)reply;
+	(void)len;
+}
+
+/* What may not relay any more goes, as if somebody had removed it. */
+static void remove_never(struct daemon *daemon)
+{
+	struct request request = {.kind = REQUEST_REMOVE,
+				  .origin.send = send_nowhere};
+	uint32_t slots = table_slots(daemon->table);
+	for (uint32_t slot = 1; slot <= slots; slot++) {
+		const struct entry *entry = table_at(daemon->table, slot);
+		if (entry == NULL ||
+		    service_may_relay(daemon->config, &entry->address))
+			continue;
+		request.address = entry->address;
+		turn_request(daemon->turn, &request, daemon->service.now_s);
+	}
+}
+
 static void reload(struct daemon *daemon)
 {
 	struct config *new = NULL;
@@ -144,6 +169,7 @@ static void reload(struct daemon *daemon)
 		    new->max_connections_per_address;
 		config->idle_timeout_s = new->idle_timeout_s;
 		take_over_never(config, new);
+		remove_never(daemon);
 		config_free(new);
 	}
 	if (!access_reload(daemon->access))
@@ -325,15 +351,15 @@ static bool serve_all(struct daemon *daemon)
 /* False is logged, or a matter of memory or descriptors: errno. */
 static bool open_rooms(struct daemon *daemon)
 {
-	bool clean;
+	bool verify;
 	daemon->table = table_create();
 	if (daemon->table == NULL)
 		return false;
 	daemon->journal =
-	    restore(daemon->config, daemon->table, wall_s(), &clean);
+	    restore(daemon->config, daemon->table, wall_s(), &verify);
 	if (daemon->journal == NULL)
 		return false;
-	daemon->maps = maps_open(daemon->config, daemon->table, !clean);
+	daemon->maps = maps_open(daemon->config, daemon->table, verify);
 	if (daemon->maps == NULL)
 		return false;
 	daemon->turn =
@@ -409,7 +435,8 @@ void daemon_free(struct daemon *daemon)
 		rpcbind_unset(UNSET_MS);
 	maps_close(daemon->maps);
 	if (daemon->journal != NULL)
-		journal_close(daemon->journal, serving);
+		journal_close(daemon->journal,
+			      serving ? maps_stamp(daemon->config) : 0);
 	table_free(daemon->table);
 	close_fd(daemon->signals.fd);
 	close_fd(daemon->tick.fd);

@@ -202,6 +202,28 @@ static int begin_segment(struct journal *journal)
 	return 0;
 }
 
+/*
+ * On a full disk no segment can be begun: the newest one is written on, which
+ * fails until there is room, and what is in it is served meanwhile. False:
+ * there is none.
+ */
+static bool resume_segment(struct journal *journal)
+{
+	char name[SEGMENT_NAME_MAX];
+	if (journal->count == 0 ||
+	    segment_at(journal, active(journal))->bytes < SEGMENT_HEADER)
+		return false;
+	replay_name(name, active(journal));
+	journal->fd =
+	    openat(journal->dir_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC);
+	int copy =
+	    journal->fd >= 0 ? fcntl(journal->fd, F_DUPFD_CLOEXEC, 0) : -1;
+	if (copy < 0)
+		return false;
+	flush_segment(journal->flush, copy);
+	return true;
+}
+
 /* ---- opening and closing ------------------------------------------------ */
 
 static void replayed(void *context, const struct record *record,
@@ -239,7 +261,7 @@ static bool replay_all(struct journal *journal, bool initialize,
 			segment->bytes = result.bytes;
 			segment->damaged = result.damaged;
 			journal->bytes += result.bytes;
-			start->clean = result.clean;
+			start->stamp = result.stamp;
 		}
 	}
 	free(numbers);
@@ -289,18 +311,21 @@ struct journal *journal_open(const char *path, enum durability durability,
 		return journal;
 	errno = error;
 	log_errno(LOG_CRIT, "journal=%s cannot be written", path);
+	if ((error == ENOSPC || error == EDQUOT) && resume_segment(journal))
+		return journal;
 fail:
-	journal_close(journal, false);
+	journal_close(journal, 0);
 	return NULL;
 }
 
-void journal_close(struct journal *journal, bool clean)
+void journal_close(struct journal *journal, uint32_t stamp)
 {
-	if (clean) {
+	if (stamp != 0) {
 		struct journal_mark mark;
 		journal_forget(journal);
 		if (!journal_add(journal,
-				 &(struct record){.type = RECORD_CLEAN}) ||
+				 &(struct record){.type = RECORD_CLEAN,
+						  .expiry_s = stamp}) ||
 		    journal_commit(journal, &mark) != 0)
 			log_write(LOG_WARNING, "journal cannot be closed in "
 					       "good order; the next start "

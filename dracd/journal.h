@@ -20,8 +20,8 @@
 struct journal;
 
 struct journal_start {
-	bool existed; /* there were segments */
-	bool clean;   /* the last daemon stopped in good order */
+	bool existed;   /* there were segments */
+	uint32_t stamp; /* of the last clean stop; 0: it was none */
 };
 
 /*
@@ -39,8 +39,8 @@ typedef void journal_see(void *context, struct journal *journal,
 struct journal *journal_open(const char *path, enum durability durability,
 			     bool initialize, journal_see *see, void *context,
 			     struct journal_start *start);
-/* clean: everything is published; the next start need not verify the maps. */
-void journal_close(struct journal *journal, bool clean);
+/* stamp: not 0 when all is in good order; the next start gets it back. */
+void journal_close(struct journal *journal, uint32_t stamp);
 
 /* Adds to the next commit. False: out of memory. */
 bool journal_add(struct journal *journal, const struct record *record);

@@ -80,8 +80,11 @@ static int remove_stale(const struct sockaddr_un *at)
 	if (fd < 0)
 		return errno;
 	int error = 0;
-	if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 ||
-	    errno == EAGAIN)
+	struct stat st;
+	if (lstat(at->sun_path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		error = EEXIST;
+	else if (connect(fd, (const struct sockaddr *)at, sizeof(*at)) == 0 ||
+		 errno == EAGAIN)
 		error = EADDRINUSE;
 	else if (errno == ECONNREFUSED && unlink(at->sun_path) != 0)
 		error = errno;
@@ -103,12 +106,12 @@ static int bind_unix(struct bound *bound, const char *path, uid_t uid,
 	    socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (bound->fd < 0)
 		return errno;
-	mode_t mask = umask(0117); /* 0660: the daemon's group may connect */
+	mode_t mask = umask(0111); /* 0666: who may call is told by access.h */
 	int bound_ok = bind(bound->fd, (struct sockaddr *)&at, sizeof(at));
 	error = errno;
 	umask(mask);
 	if (bound_ok == 0) {
-		bound->path = path;
+		bound->path = strdup(path);
 		if ((geteuid() != 0 || lchown(path, uid, gid) == 0) &&
 		    listen(bound->fd, BACKLOG) == 0)
 			return 0;
@@ -239,6 +242,7 @@ void listen_close(struct bounds *bounds)
 			close(bound->fd);
 		if (bound->path != NULL)
 			unlink(bound->path);
+		free(bound->path);
 	}
 	free(bounds->bound);
 	*bounds = (struct bounds){0};

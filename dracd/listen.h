@@ -21,7 +21,7 @@ struct bound {
 	enum listen_transport transport;
 	bool wildcard;
 	struct sockaddr_storage address; /* UDP and TCP: as bound */
-	const char *path;                /* unix */
+	char *path;                      /* unix; NULL: nothing to remove */
 };
 
 struct bounds {

@@ -44,6 +44,7 @@ struct map {
 	const struct map_config *config;
 	DB *db;
 	int fd;                /* the library's own */
+	int owner_fd;          /* its lock says who writes the file */
 	off_t size;            /* at the last sync */
 	time_t newest_mtime_s; /* that a reader may have seen */
 	size_t free_pages;     /* at least so many, if a btree */
@@ -87,6 +88,21 @@ static void note(struct map *map, const struct stat *st)
 		map->newest_mtime_s = st->st_mtime;
 }
 
+/*
+ * Two daemons would undo each other's entries. MTAs do not look at this kind
+ * of lock. EBUSY: somebody has it.
+ */
+static int own(struct map *map, const char *path)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	map->owner_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (map->owner_fd < 0)
+		return errno;
+	if (fcntl(map->owner_fd, F_OFD_SETLK, &whole) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? EBUSY : errno;
+}
+
 static int open_file(const struct map_config *config, const char *path,
 		     uint32_t flags, struct map **out)
 {
@@ -94,6 +110,7 @@ static int open_file(const struct map_config *config, const char *path,
 	if (map == NULL)
 		return ENOMEM;
 	map->config = config;
+	map->owner_fd = -1;
 	int error = db_create(&map->db, NULL, 0);
 	if (error != 0) {
 		free(map);
@@ -108,6 +125,8 @@ static int open_file(const struct map_config *config, const char *path,
 				      db_type(config), flags, 0644);
 	if (error == 0)
 		error = map->db->fd(map->db, &map->fd);
+	if (error == 0)
+		error = own(map, path);
 	struct stat st;
 	if (error == 0 && fstat(map->fd, &st) != 0)
 		error = errno;
@@ -136,6 +155,8 @@ void map_close(struct map *map)
 	if (map == NULL)
 		return;
 	map->db->close(map->db, 0);
+	if (map->owner_fd >= 0)
+		close(map->owner_fd);
 	free(map);
 }
 

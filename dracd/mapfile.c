@@ -185,7 +185,9 @@ static int collect(struct table *table, const uint8_t *seen,
 			    !items_add(items, entry, &keys, i))
 				return ENOMEM;
 	}
-	qsort(items->item, items->count, sizeof(*items->item), item_compare);
+	if (items->count > 0)
+		qsort(items->item, items->count, sizeof(*items->item),
+		      item_compare);
 	return 0;
 }
 
@@ -256,14 +258,19 @@ static int remove_keys(struct map *map, const struct keys *keys)
 	return error;
 }
 
+/* A full disk is no reason not to serve what is there. */
 static int pregrow(struct map *map)
 {
 	int error = lock_wait(map);
-	if (error == 0) {
-		error = map_pregrow(map);
-		map_unlock(map);
-	}
-	return error;
+	if (error != 0)
+		return error;
+	error = map_pregrow(map);
+	map_unlock(map);
+	if (error != ENOSPC && error != EDQUOT)
+		return error;
+	log_write(LOG_WARNING, "map=%s cannot be pre-grown: %s", map_path(map),
+		  map_error(error));
+	return 0;
 }
 
 static void mark_all_in_map(struct table *table)
@@ -394,8 +401,17 @@ struct map *mapfile_build(const struct map_config *config, struct table *table)
 /* Whether building anew would not help either. */
 static bool is_hopeless(int error)
 {
-	return error == EROFS || error == EWOULDBLOCK || error == ENOMEM ||
-	       error == ENOSPC || error == EDQUOT;
+	return error == EBUSY || error == EROFS || error == EWOULDBLOCK ||
+	       error == ENOMEM || error == ENOSPC || error == EDQUOT;
+}
+
+static const char *open_error(int error)
+{
+	if (error == EWOULDBLOCK)
+		return "another process has kept it locked for 5 s";
+	if (error == EBUSY)
+		return "another dracd is running with it";
+	return map_error(error);
 }
 
 struct map *mapfile_open(const struct map_config *config, struct table *table,
@@ -419,9 +435,7 @@ struct map *mapfile_open(const struct map_config *config, struct table *table,
 	map_close(map);
 	if (is_hopeless(error)) {
 		log_write(LOG_CRIT, "map=%s cannot be opened: %s", config->path,
-			  error == EWOULDBLOCK
-			      ? "another process has kept it locked for 5 s"
-			      : map_error(error));
+			  open_error(error));
 		return NULL;
 	}
 	log_write(LOG_WARNING, "map=%s is not usable (%s): building it anew",

@@ -158,13 +158,14 @@ static bool cut_newest(int dir_fd, const char *name, const uint8_t *data,
 /* Records from `at` on; returns the offset of the first bad byte, or len. */
 static size_t read_records(const uint8_t *data, size_t len, size_t at,
 			   uint32_t number, replay_see *see, void *context,
-			   bool *clean)
+			   uint32_t *stamp)
 {
 	struct record record;
 	size_t taken;
 	while (at < len && (taken = segment_decode(data + at, len - at, number,
 						   &record)) > 0) {
-		*clean = record.type == RECORD_CLEAN;
+		*stamp =
+		    record.type == RECORD_CLEAN ? (uint32_t)record.expiry_s : 0;
 		see(context, &record, number);
 		at += taken;
 	}
@@ -186,7 +187,7 @@ static void read_damaged(const char *name, const uint8_t *data, size_t len,
 			 size_t at, uint32_t number, replay_see *see,
 			 void *context)
 {
-	bool clean;
+	uint32_t stamp;
 	while (at < len) {
 		size_t good = resume(data, len, at, number);
 		log_write(LOG_WARNING,
@@ -194,7 +195,7 @@ static void read_damaged(const char *name, const uint8_t *data, size_t len,
 			  "unreadable=%zu; the rest is kept",
 			  name, at, good - at);
 		at =
-		    read_records(data, len, good, number, see, context, &clean);
+		    read_records(data, len, good, number, see, context, &stamp);
 	}
 }
 
@@ -222,13 +223,13 @@ bool replay_segment(int dir_fd, uint32_t number, bool newest, replay_see *see,
 		break;
 	case SEGMENT_OK:
 		good = read_records(data, len, SEGMENT_HEADER, number, see,
-				    context, &result->clean);
+				    context, &result->stamp);
 		break;
 	case SEGMENT_TORN:
 		break;
 	}
 	if (done && good < len) {
-		result->clean = false;
+		result->stamp = 0;
 		if (newest) {
 			done = cut_newest(dir_fd, name, data, len, good);
 		} else {

@@ -22,8 +22,8 @@ typedef void replay_see(void *context, const struct record *record,
 
 struct replay_result {
 	uint64_t bytes;
-	bool clean;   /* the last record is RECORD_CLEAN */
-	bool damaged; /* to be set aside rather than removed */
+	uint32_t stamp; /* if the last record is RECORD_CLEAN, else 0 */
+	bool damaged;   /* to be set aside rather than removed */
 };
 
 /*

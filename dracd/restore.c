@@ -6,6 +6,7 @@
 
 #include "log.h"
 #include "mapfile.h"
+#include "maps.h"
 #include "record.h"
 #include "service.h"
 
@@ -115,7 +116,7 @@ static bool take_over(struct restoring *restoring)
 }
 
 struct journal *restore(const struct config *config, struct table *table,
-			int64_t now_s, bool *clean)
+			int64_t now_s, bool *verify)
 {
 	struct restoring restoring = {
 	    .config = config, .table = table, .now_s = now_s};
@@ -125,20 +126,20 @@ struct journal *restore(const struct config *config, struct table *table,
 	    restore_record, &restoring, &start);
 	if (journal == NULL)
 		return NULL;
-	*clean = start.clean;
+	*verify = start.stamp != maps_stamp(config);
 	restoring.journal = journal;
 	bool done =
 	    start.existed || config->initialize || take_over(&restoring);
 	if (done && !restoring.failed) {
 		log_write(LOG_INFO, "restored entries=%u journal=%s%s",
 			  table_count(table), config->journal,
-			  start.existed && !start.clean
+			  start.existed && start.stamp == 0
 			      ? " (the last stop was not clean)"
 			      : "");
 		return journal;
 	}
 	if (restoring.failed)
 		log_write(LOG_CRIT, "not enough memory for all entries");
-	journal_close(journal, false);
+	journal_close(journal, 0);
 	return NULL;
 }

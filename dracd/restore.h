@@ -14,9 +14,9 @@
 
 /*
  * Opens the journal and fills the table with what is still valid at now_s and
- * may still relay. *clean: the maps need no verifying. NULL after logging why.
+ * may still relay. *verify: the maps may be damaged. NULL after logging why.
  */
 struct journal *restore(const struct config *config, struct table *table,
-			int64_t now_s, bool *clean);
+			int64_t now_s, bool *verify);
 
 #endif

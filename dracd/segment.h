@@ -31,7 +31,7 @@ enum {
 enum record_type {
 	RECORD_PUT = 1,    /* address, expiry, user, service */
 	RECORD_REMOVE = 2, /* address */
-	RECORD_CLEAN = 3,  /* nothing: the daemon stopped in good order */
+	RECORD_CLEAN = 3,  /* a stop in good order; expiry: its stamp */
 };
 
 struct record {

@@ -185,7 +185,6 @@ static bool apply_add(struct turn *turn, struct change *change, int64_t now_s)
 		change->inserted = true;
 	} else {
 		change->old_expiry_s = entry->expiry_s;
-		change->old_segment = entry->segment;
 		change->old_flags = entry->flags;
 		if (expiry_s > entry->expiry_s &&
 		    !table_set_expiry(turn->table, entry, expiry_s))

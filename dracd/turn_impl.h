@@ -13,8 +13,8 @@ struct change {
 	struct request request;
 	struct entry *entry;
 	int64_t old_expiry_s;
-	char *old_who; /* when who_changed */
-	uint32_t old_segment;
+	char *old_who;        /* when who_changed */
+	uint32_t old_segment; /* when journaled */
 	uint8_t old_flags;
 	bool inserted, who_changed;
 	bool publish;   /* needs the maps before the answer */

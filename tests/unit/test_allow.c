@@ -169,7 +169,7 @@ static void wrong_lines_are_explained(void **state)
 	     example},
 	    {"255.255.255.0 192.0.2.0/24", "behind the netmask is not",
 	     example},
-	    {"255.255.255.0", NULL, NULL}, /* a bare address */
+	    {"255.255.255.0", "a netmask without its network", example},
 	    {"host", "not an IPv4 or IPv6 address", example},
 	    {"host mail.example.org", "not an IPv4 or IPv6 address", example},
 	    {"host 192.0.2.0/24", "\"host\" takes one address",
