@@ -1,0 +1,282 @@
+/*
+ * segment: the bytes of headers and records, and that nothing else is taken
+ * for one. The format is fixed: journals outlive the program that wrote them.
+ */
+#include "segment.h"
+
+#include <endian.h>
+#include <zlib.h>
+
+#include "scratch.h"
+
+enum { NUMBER = 0x01020304 };
+
+static const char user[] = "joe", service[] = "pop3";
+
+static struct record example(void)
+{
+	return (struct record){
+	    .type = RECORD_PUT,
+	    .address = address_from_v4(0xc0000201),
+	    .expiry_s = 0x1122334455,
+	    .user = user,
+	    .service = service,
+	    .user_len = sizeof user - 1,
+	    .service_len = sizeof service - 1,
+	};
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+	value = htole32(value);
+	memcpy(at, &value, sizeof value);
+}
+
+/* The checksum of a record that has been tampered with, made right. */
+static void seal(uint8_t *data, size_t len)
+{
+	put32(data, (uint32_t)crc32(NUMBER, data + 4, (uInt)len - 4));
+}
+
+/* From memory that ends where the data do, for the sanitizer. */
+static size_t decode(const uint8_t *data, size_t len, uint32_t number)
+{
+	uint8_t *exact = malloc(len ? len : 1);
+	struct record record;
+	size_t taken;
+
+	assert_non_null(exact);
+	memcpy(exact, data, len);
+	taken = segment_decode(exact, len, number, &record);
+	free(exact);
+	return taken;
+}
+
+/* ---- the header ---- */
+
+static void header_bytes(void **state)
+{
+	uint8_t out[SEGMENT_HEADER],
+	    wanted[SEGMENT_HEADER] = "DRACDJNL\1\0\0\0\4\3\2\1";
+
+	(void)state;
+	put32(wanted + 16, (uint32_t)crc32(NUMBER, wanted, 16));
+	segment_header_write(out, NUMBER);
+	assert_memory_equal(out, wanted, sizeof out);
+	assert_int_equal(segment_header_check(out, sizeof out, NUMBER),
+			 SEGMENT_OK);
+	assert_int_equal(segment_header_check(out, sizeof out, NUMBER + 1),
+			 SEGMENT_TORN);
+}
+
+static void header_damaged(void **state)
+{
+	uint8_t out[SEGMENT_HEADER];
+
+	(void)state;
+	segment_header_write(out, NUMBER);
+	for (size_t len = 0; len < sizeof out; len++)
+		assert_int_equal(segment_header_check(out, len, NUMBER),
+				 SEGMENT_TORN);
+	/* the last four bytes mean nothing yet */
+	for (size_t bit = 0; bit < 20 * 8; bit++) {
+		out[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(segment_header_check(out, sizeof out, NUMBER),
+				 SEGMENT_TORN);
+		out[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+}
+
+static void header_of_a_newer_version(void **state)
+{
+	uint8_t out[SEGMENT_HEADER];
+
+	(void)state;
+	segment_header_write(out, NUMBER);
+	put32(out + 8, SEGMENT_VERSION + 1);
+	put32(out + 16, (uint32_t)crc32(NUMBER, out, 16));
+	assert_int_equal(segment_header_check(out, sizeof out, NUMBER),
+			 SEGMENT_NEWER);
+}
+
+/* ---- records ---- */
+
+static void record_bytes(void **state)
+{
+	static const uint8_t fields[] =
+	    "\0\0\0\0\x28\0\1\3\x55\x44\x33\x22\x11\0\0\0"
+	    "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1"
+	    "\4joepop3"; /* 40 bytes: no padding, the NUL is C's */
+	uint8_t out[SEGMENT_RECORD_MAX], wanted[40];
+	struct record record = example();
+
+	(void)state;
+	memcpy(wanted, fields, sizeof wanted);
+	seal(wanted, sizeof wanted);
+	assert_int_equal(segment_encode(out, NUMBER, &record), sizeof wanted);
+	assert_memory_equal(out, wanted, sizeof wanted);
+}
+
+static void check_round(struct record in)
+{
+	uint8_t out[SEGMENT_RECORD_MAX];
+	struct record back;
+	size_t len, used = 33 + (size_t)in.user_len + in.service_len;
+
+	memset(out, 0xa5, sizeof out);
+	len = segment_encode(out, NUMBER, &in);
+	assert_int_equal(len % SEGMENT_ALIGN, 0);
+	assert_in_range(len, used, used + SEGMENT_ALIGN - 1);
+	for (size_t i = used; i < len; i++)
+		assert_int_equal(out[i], 0);
+	memset(&back, 0x5a, sizeof back);
+	/* what comes behind it is not its business */
+	assert_int_equal(segment_decode(out, sizeof out, NUMBER, &back), len);
+	assert_int_equal(decode(out, len, NUMBER), len);
+	assert_int_equal(back.type, in.type);
+	assert_true(address_equal(&back.address, &in.address));
+	assert_true(back.expiry_s == in.expiry_s);
+	assert_int_equal(back.user_len, in.user_len);
+	assert_int_equal(back.service_len, in.service_len);
+	if (in.user_len > 0)
+		assert_memory_equal(back.user, in.user, in.user_len);
+	else
+		assert_null(back.user);
+	if (in.service_len > 0)
+		assert_memory_equal(back.service, in.service, in.service_len);
+	else
+		assert_null(back.service);
+}
+
+static void every_field(void **state)
+{
+	static char text[256];
+	static const int64_t expiries[] = {0, 1, -1, INT64_MAX, INT64_MIN};
+	struct record record = example();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = (char)('a' + i % 26);
+	record.user = text;
+	record.service = text + 1;
+	for (int a = 0; a <= SEGMENT_USER_MAX; a++)
+		for (int b = 0; b <= SEGMENT_SERVICE_MAX; b += b < 9 ? 1 : 41) {
+			record.user_len = (uint8_t)a;
+			record.service_len = (uint8_t)b;
+			check_round(record);
+		}
+	record.service_len = SEGMENT_SERVICE_MAX;
+	check_round(record); /* the longest */
+	for (size_t i = 0; i < sizeof expiries / sizeof expiries[0]; i++) {
+		record.expiry_s = expiries[i];
+		check_round(record);
+	}
+	for (int i = 0; i < 16; i++) {
+		memset(record.address.byte, 0, 16);
+		record.address.byte[i] = 0xff;
+		check_round(record);
+	}
+	record.type = RECORD_REMOVE;
+	check_round(record);
+	check_round((struct record){.type = RECORD_CLEAN});
+}
+
+static void damaged_in_any_bit(void **state)
+{
+	uint8_t out[SEGMENT_RECORD_MAX];
+	struct record record = example();
+	size_t len = segment_encode(out, NUMBER, &record);
+
+	(void)state;
+	memset(out + len, 0, sizeof out - len);
+	for (size_t bit = 0; bit < len * 8; bit++) {
+		out[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(decode(out, len, NUMBER), 0);
+		assert_int_equal(decode(out, sizeof out, NUMBER), 0);
+		out[bit / 8] ^= (uint8_t)(1 << bit % 8);
+	}
+	assert_int_equal(decode(out, len, NUMBER), len);
+}
+
+static void cut_at_any_byte(void **state)
+{
+	uint8_t out[SEGMENT_RECORD_MAX];
+	struct record record = example();
+	size_t len = segment_encode(out, NUMBER, &record);
+
+	(void)state;
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(decode(out, cut, NUMBER), 0);
+}
+
+static void of_another_segment(void **state)
+{
+	uint8_t out[SEGMENT_RECORD_MAX];
+	struct record record = example();
+	size_t len = segment_encode(out, NUMBER, &record);
+
+	(void)state;
+	for (int bit = 0; bit < 32; bit++)
+		assert_int_equal(decode(out, len, NUMBER ^ UINT32_C(1) << bit),
+				 0);
+}
+
+/* With a right checksum: lengths that do not fit each other. */
+static void lengths_that_lie(void **state)
+{
+	uint8_t out[SEGMENT_RECORD_MAX + 64];
+	struct record record = example();
+	size_t len = segment_encode(out, NUMBER, &record);
+
+	(void)state;
+	memset(out + len, 0, sizeof out - len);
+	for (uint16_t length = 0; length < len + 64; length++) {
+		bool right = length >= len && length % SEGMENT_ALIGN == 0;
+		uint16_t little = htole16(length);
+
+		memcpy(out + 4, &little, sizeof little);
+		if (length > 4)
+			seal(out, length);
+		assert_int_equal(decode(out, sizeof out, NUMBER),
+				 right ? length : 0);
+	}
+	segment_encode(out, NUMBER, &record);
+	for (int at = 0; at < 2; at++) { /* user's length, service's length */
+		uint8_t *field = out + (at == 0 ? 7 : 32), saved = *field;
+
+		for (unsigned value = saved + 1U; value < 256; value++) {
+			*field = (uint8_t)value;
+			seal(out, len);
+			assert_int_equal(decode(out, len, NUMBER), 0);
+		}
+		*field = saved;
+	}
+}
+
+static void zeros_and_noise(void **state)
+{
+	uint8_t noise[SEGMENT_RECORD_MAX] = {0};
+
+	(void)state;
+	assert_int_equal(decode(noise, sizeof noise, NUMBER), 0);
+	memset(noise, 0xff, sizeof noise);
+	assert_int_equal(decode(noise, sizeof noise, NUMBER), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(header_bytes),
+	    cmocka_unit_test(header_damaged),
+	    cmocka_unit_test(header_of_a_newer_version),
+	    cmocka_unit_test(record_bytes),
+	    cmocka_unit_test(every_field),
+	    cmocka_unit_test(damaged_in_any_bit),
+	    cmocka_unit_test(cut_at_any_byte),
+	    cmocka_unit_test(of_another_segment),
+	    cmocka_unit_test(lengths_that_lie),
+	    cmocka_unit_test(zeros_and_noise),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
