@@ -125,7 +125,7 @@ static int open_file(const struct map_config *config, const char *path,
 				      db_type(config), flags, 0644);
 	if (error == 0)
 		error = map->db->fd(map->db, &map->fd);
-	if (error == 0)
+	if (error == 0 && !(flags & DB_RDONLY))
 		error = own(map, path);
 	struct stat st;
 	if (error == 0 && fstat(map->fd, &st) != 0)
@@ -142,6 +142,11 @@ static int open_file(const struct map_config *config, const char *path,
 int map_open(const struct map_config *config, struct map **out)
 {
 	return open_file(config, config->path, DB_CREATE, out);
+}
+
+int map_open_to_read(const struct map_config *config, struct map **out)
+{
+	return open_file(config, config->path, DB_RDONLY, out);
 }
 
 int map_create(const struct map_config *config, const char *path,

@@ -29,6 +29,8 @@ const char *map_error(int error);
  * map.
  */
 int map_open(const struct map_config *config, struct map **out);
+/* For map_walk() alone; the file may be another user's. */
+int map_open_to_read(const struct map_config *config, struct map **out);
 /* A new, empty file at path, which must not exist yet. */
 int map_create(const struct map_config *config, const char *path,
 	       struct map **out);

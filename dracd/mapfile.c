@@ -338,13 +338,16 @@ static int build_beside(const struct map_config *config, struct table *table,
 	return error;
 }
 
-/* The damaged file stays beside; then the new one takes its name. */
+/*
+ * The damaged file stays beside, unless it is another user's (EPERM: proc(5),
+ * protected_hardlinks); then the new one takes its name.
+ */
 static int move_over(const char *path, const char *beside)
 {
 	char damaged[PATH_MAX];
 	snprintf(damaged, sizeof(damaged), "%s.damaged", path);
 	unlink(damaged);
-	if (link(path, damaged) != 0 && errno != ENOENT)
+	if (link(path, damaged) != 0 && errno != ENOENT && errno != EPERM)
 		return errno;
 	return rename(beside, path) == 0 ? 0 : errno;
 }
@@ -472,7 +475,7 @@ bool mapfile_import(const struct map_config *config, mapfile_found *found,
 	struct import import = {found, context};
 	struct map *map;
 	if (access(config->path, F_OK) != 0 || verify_file(config) != 0 ||
-	    map_open(config, &map) != 0)
+	    map_open_to_read(config, &map) != 0)
 		return false;
 	int error = map_walk(map, import_pair, &import);
 	map_close(map);
