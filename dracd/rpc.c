@@ -9,7 +9,11 @@
 #include "drac_prot.h"
 #include "service.h"
 
-enum { VERSION_LOW = DRACVERS, VERSION_HIGH = DRACVERS3 };
+enum {
+	VERSION_LOW = DRACVERS,
+	VERSION_HIGH = DRACVERS3,
+	ERROR_MAX = 32, /* bytes of the longest error: a version mismatch */
+};
 
 void rpc_reply_header(uint8_t out[RPC_REPLY_HEADER], uint32_t xid)
 {
@@ -21,7 +25,7 @@ void rpc_reply_header(uint8_t out[RPC_REPLY_HEADER], uint32_t xid)
 static ssize_t encode(struct rpc_msg *reply, void *out)
 {
 	XDR xdr;
-	xdrmem_create(&xdr, out, RPC_REPLY_MAX, XDR_ENCODE);
+	xdrmem_create(&xdr, out, ERROR_MAX, XDR_ENCODE);
 	return xdr_replymsg(&xdr, reply) ? (ssize_t)xdr_getpos(&xdr) : 0;
 }
 
