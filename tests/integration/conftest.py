@@ -21,7 +21,7 @@ BUILDS = os.environ.get("DRACD_BUILD", str(ROOT / "build")).split(":")
 
 def pytest_generate_tests(metafunc):
     if "build" in metafunc.fixturenames:
-        metafunc.parametrize("build", BUILDS, scope="session",
+        metafunc.parametrize("build", BUILDS,
                              ids=[os.path.basename(b) for b in BUILDS])
 
 
@@ -41,7 +41,8 @@ def dracd(build, tmp_path):
             each.finish()
         except AssertionError as error:
             failures.append(str(error))
-    assert not failures, "\n".join(failures)
+    if failures:
+        pytest.fail("\n".join(failures), pytrace=False)
 
 
 @pytest.fixture

@@ -135,6 +135,7 @@ class Dracd:
         }
         self.settings.update(settings)
         self.process = None
+        self.ended = True       # because we wanted it to
 
     # ---- running it
 
@@ -176,6 +177,7 @@ class Dracd:
             self.process = subprocess.Popen(
                 self.command(*(args or self.args)), stderr=stderr,
                 stdin=subprocess.DEVNULL, env=self.environment())
+        self.ended = False
         return self
 
     def start(self, *args):
@@ -210,12 +212,14 @@ class Dracd:
         except subprocess.TimeoutExpired:
             self.kill9()
             raise AssertionError("ignored SIGTERM for %g s" % STOP_S) from None
+        self.ended = True
         assert status == 0, "exit status %d:\n%s" % (status, self.stderr)
         return time.monotonic() - begin
 
     def kill9(self):
         self.process.kill()
         self.process.wait()
+        self.ended = True
 
     def reload(self):
         """SIGHUP; a null call after it is answered after the reload."""
@@ -249,12 +253,14 @@ class Dracd:
 
     def finish(self):
         """What every test ends with: it stops, and was never ill."""
+        if self.process is None:
+            return
         try:
             if self.alive():
                 self.stop()
         finally:
-            if self.process is not None and self.process.poll() is None:
+            if self.alive():
                 self.kill9()
-        if self.process is not None:
-            report = SANITIZER.search(self.stderr)
-            assert not report, self.stderr
+        assert self.ended or self.process.returncode == 0, \
+            "died by itself: %d\n%s" % (self.process.returncode, self.stderr)
+        assert not SANITIZER.search(self.stderr), self.stderr

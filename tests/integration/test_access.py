@@ -240,7 +240,7 @@ NOBODY = 65534
     (0, 0, "0"), (0, NOBODY, "0"), (NOBODY, NOBODY, "1")],
     ids=["root", "group", "other"])
 def test_unix_credentials(dracd, gid, uid, answer):
-    """Root, the daemon's user, members of its group; nobody else connects."""
+    """Root, the daemon's user, members of its group; nobody else."""
     with tempfile.TemporaryDirectory() as place:    # pytest's are 0700
         os.chmod(place, 0o755)
         daemon = dracd()

@@ -13,7 +13,7 @@ from daemon import wait_for
 from rpcraw import ADD_SUCCESS, ADD_SYSERR
 from namespace import Namespace
 
-TMPFS_KB = 1024
+TMPFS_KB = 6144     # the map grows by half a megabyte
 RECOVERY_S = 5
 
 

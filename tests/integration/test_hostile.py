@@ -137,8 +137,7 @@ def test_idle_connections(dracd, tool, figures, descriptors):
     before = opened()
     stack, socks = connections(daemon, IDLE_CONNECTIONS)
     with stack:
-        wait_for(lambda: opened() >= before + IDLE_CONNECTIONS, 5,
-                 "5,000 accepted")
+        wait_for(lambda: opened() > IDLE_CONNECTIONS, 5, "5,000 accepted")
         served(daemon, tool, figures, "5,000 idle",
                transports=("udp", "tcp", "unix"))
         assert lives(socks[0]) and lives(socks[-1])
@@ -157,32 +156,32 @@ def test_junk_datagrams(dracd, tool, figures, kind, seconds):
 
 
 def test_connection_caps(dracd):
+    """Too many from one address: refused. Too many: the idlest has to go."""
     daemon = dracd(max_connections=20, max_connections_per_address=8)
     daemon.allow.write_text("255.0.0.0 127.0.0.0\n")
     daemon.start()
-    stack, mine = connections(daemon, 8)
+    stack = contextlib.ExitStack()
+
+    def more(count, source):
+        held, socks = connections(daemon, count, source)
+        stack.enter_context(held)
+        return socks
+
     with stack:
-        assert all(map(lives, mine))
-        more, surplus = connections(daemon, 1)
-        with more:
-            assert closed(surplus[0], 2), "ninth from one address stays"
-        more, others = connections(daemon, 8, "127.0.0.2")
-        with more:
-            assert all(map(lives, others))
-            most, last = connections(daemon, 8, "127.0.0.3")
-            with most:
-                assert [lives(s) for s in last] == [True] * 4 + [False] * 4
-            with daemon.client() as client:
-                assert client.add1("192.0.2.1") == rpcraw.ADD_SUCCESS
-        mine[0].close()
-
-        def one_more():
-            room, new = connections(daemon, 1)
-            with room:
-                return lives(new[0])
-
-        wait_for(one_more, 2, "a place given back")
-    assert "max-connections" in daemon.stderr
+        first = more(8, "127.0.0.1")
+        assert all(map(lives, first))
+        assert closed(more(1, "127.0.0.1")[0], 2), "a ninth stays"
+        second, third = more(8, "127.0.0.2"), more(8, "127.0.0.3")
+        assert all(map(lives, second + third))
+        assert [closed(s, 2) for s in first[:4]] == [True] * 4
+        assert all(map(lives, first[4:])), "20 of 24 stay"
+        with daemon.client() as client:
+            assert client.add1("192.0.2.1") == rpcraw.ADD_SUCCESS
+        third[0].close()
+        wait_for(lambda: lives(more(1, "127.0.0.3")[0]), 2,
+                 "a place given back")
+    assert "max-connections=" in daemon.stderr
+    assert "max-connections-per-address=" in daemon.stderr
 
 
 def test_idle_timeout(dracd):

@@ -28,9 +28,14 @@ def space():
 
 @pytest.fixture
 def daemon(dracd, space):
-    """In the mounts and the network of the space, but not in its PIDs."""
-    return dracd(rpcbind=True, prefix=["nsenter", "-t", str(space.pid),
-                                       "-m", "-n", "--"])
+    """
+    In the mounts and the network of the space, but not in its PIDs, because
+    signals go to it from here: hence a /proc that knows it.
+    """
+    return dracd(rpcbind=True, prefix=[
+        "nsenter", "-t", str(space.pid), "-m", "-n", "--",
+        "unshare", "--mount", "--propagation", "private", "sh", "-c",
+        'mount -t proc proc /proc && exec "$@"', "sh"])
 
 
 def start_rpcbind(space):
