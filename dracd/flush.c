@@ -47,32 +47,36 @@ static void sync_data(int fd)
 			  "a crash of dracd but not of the system");
 }
 
-static void run_job(struct flush *flush, struct job *job)
+static void remove_name(const struct flush *flush, const char *name)
 {
-	if (job->fd >= 0) {
-		sync_data(job->fd);
-		close(job->fd);
-	} else if (unlinkat(flush->dir_fd, job->name, 0) != 0 &&
-		   errno != ENOENT) {
+	if (unlinkat(flush->dir_fd, name, 0) != 0 && errno != ENOENT)
 		log_errno(LOG_WARNING, "journal segment=%s cannot be removed",
-			  job->name);
-	}
-	free(job);
+			  name);
 }
 
-/* One round, without the mutex: what was waiting when it began. */
+/*
+ * One round, without the mutex: what was waiting when it began. Nothing is
+ * removed before all that may have taken its place is on the disk.
+ */
 static void flush_all(struct flush *flush, struct job *jobs, int fd,
 		      bool created)
 {
-	while (jobs != NULL) {
-		struct job *next = jobs->next;
-		run_job(flush, jobs);
-		jobs = next;
-	}
-	if (created && fsync(flush->dir_fd) != 0)
-		log_errno(LOG_ERR, "journal directory cannot be flushed");
+	for (struct job *job = jobs; job != NULL; job = job->next)
+		if (job->fd >= 0) {
+			sync_data(job->fd);
+			close(job->fd);
+		}
 	if (fd >= 0 && atomic_exchange(&flush->dirty, false))
 		sync_data(fd);
+	if (created && fsync(flush->dir_fd) != 0)
+		log_errno(LOG_ERR, "journal directory cannot be flushed");
+	while (jobs != NULL) {
+		struct job *next = jobs->next;
+		if (jobs->fd < 0)
+			remove_name(flush, jobs->name);
+		free(jobs);
+		jobs = next;
+	}
 }
 
 static void *run(void *context)
