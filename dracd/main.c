@@ -78,11 +78,14 @@ static int go_background(void)
 {
 	int channel[2];
 	unsigned char status = EX_SOFTWARE;
-	if (pipe2(channel, O_CLOEXEC) != 0)
-		return -1;
+	if (pipe2(channel, O_CLOEXEC) != 0) {
+		log_errno(LOG_CRIT, "cannot go to the background");
+		exit(EX_OSERR);
+	}
 	switch (fork()) {
 	case -1:
-		return -1;
+		log_errno(LOG_CRIT, "cannot go to the background");
+		exit(EX_OSERR);
 	case 0:
 		close(channel[0]);
 		setsid();

@@ -140,6 +140,18 @@ static int open_file(const struct map_config *config, const char *path,
 	return 0;
 }
 
+int map_verify(const struct map_config *config)
+{
+	DB *db;
+	int error = db_create(&db, NULL, 0);
+	if (error != 0)
+		return error;
+	db->set_errcall(db, log_library);
+	db->set_errpfx(db, config->path);
+	/* verify() is a destructor, whatever it returns */
+	return db->verify(db, config->path, NULL, NULL, 0);
+}
+
 int map_open(const struct map_config *config, struct map **out)
 {
 	return open_file(config, config->path, DB_CREATE, out);

@@ -23,6 +23,9 @@ struct map;
 void map_library_init(void);
 const char *map_error(int error);
 
+/* Reads a closed file through: 0 when every page of it is as it should be. */
+int map_verify(const struct map_config *config);
+
 /*
  * Opens a file for update; an empty one becomes an empty map. Not for a file
  * that may be damaged: mapfile_open() looks first. The config must outlive the

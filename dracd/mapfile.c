@@ -285,16 +285,6 @@ static void mark_all_in_map(struct table *table)
 
 /* ---- opening ---------------------------------------------------------- */
 
-static int verify_file(const struct map_config *config)
-{
-	DB *db;
-	int error = db_create(&db, NULL, 0);
-	if (error != 0)
-		return error;
-	/* verify() is a destructor, whatever it returns */
-	return db->verify(db, config->path, NULL, NULL, 0);
-}
-
 /* Corrects in place what differs from the table. */
 static int mend(struct map *map, struct table *table)
 {
@@ -424,7 +414,7 @@ struct map *mapfile_open(const struct map_config *config, struct table *table,
 	struct stat st;
 	if (stat(config->path, &st) != 0 && errno == ENOENT)
 		return mapfile_build(config, table);
-	int error = verify && st.st_size > 0 ? verify_file(config) : 0;
+	int error = verify && st.st_size > 0 ? map_verify(config) : 0;
 	if (error == 0)
 		error = map_open(config, &map);
 	if (error == 0)
@@ -474,7 +464,7 @@ bool mapfile_import(const struct map_config *config, mapfile_found *found,
 {
 	struct import import = {found, context};
 	struct map *map;
-	if (access(config->path, F_OK) != 0 || verify_file(config) != 0 ||
+	if (access(config->path, F_OK) != 0 || map_verify(config) != 0 ||
 	    map_open_to_read(config, &map) != 0)
 		return false;
 	int error = map_walk(map, import_pair, &import);

@@ -14,7 +14,7 @@ import load
 import rpcraw
 from daemon import wait_for
 
-BOUND_US = 1e6
+BOUND_US = 2e6     # a datagram may be lost some times; 250 ms each
 IDLE_CONNECTIONS = 5000
 FLOOD_RATE = 200000
 
