@@ -270,8 +270,9 @@ static int put_filler(struct map *map, size_t number, void *zeros)
 
 /*
  * Puts and removes fillers of GROW_PAGES pages each: their pages stay on the
- * free list. The blocks are taken from the file system first, because a write
- * that fails in the middle of this leaves a file that nobody can read.
+ * free list. They take what is free already before the file becomes longer. The
+ * blocks are taken from the file system first, because a write that fails in
+ * the middle of this leaves a file that nobody can read.
  */
 static int grow(struct map *map, size_t fillers)
 {
@@ -304,11 +305,12 @@ int map_reserve(struct map *map, size_t keys)
 	if (map->free_pages < wanted)
 		map->free_pages = count_free(map);
 	if (map->free_pages < wanted) {
-		size_t fillers = (wanted - map->free_pages) / GROW_PAGES + 1;
+		/* so many, and GROW_PAGES more: it shall not be often */
+		size_t fillers = wanted / GROW_PAGES + 2;
 		int error = grow(map, fillers);
 		if (error != 0)
 			return error;
-		map->free_pages += fillers * GROW_PAGES;
+		map->free_pages = fillers * GROW_PAGES;
 	}
 	map->free_pages -= keys;
 	return 0;
