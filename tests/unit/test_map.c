@@ -1,0 +1,426 @@
+/* map: pairs, the lock, and how the file grows. */
+#include <time.h>
+
+#include "map_reader.h"
+
+#define PATH "map.db"
+
+static char path[] = PATH, on_disk[] = "disk/map.db";
+
+static struct map_config config;
+static struct map *map;
+
+static int setup(void **state)
+{
+	(void)state;
+	unlink(PATH);
+	config = (struct map_config){.type = MAP_BTREE, .path = path};
+	return 0;
+}
+
+/* Open and locked. */
+static void begin(void)
+{
+	assert_int_equal(map_open(&config, &map), 0);
+	assert_int_equal(map_lock(map), 0);
+}
+
+static void end(void)
+{
+	map_unlock(map);
+	map_close(map);
+	map = NULL;
+}
+
+static int put(const char *text, int64_t expiry_s)
+{
+	struct address address = address_of(text);
+
+	return map_put(map, &address, expiry_s);
+}
+
+static int take(const char *text)
+{
+	struct address address = address_of(text);
+
+	return map_remove(map, &address);
+}
+
+/* ---- pairs ---- */
+
+static void keys_of_addresses(void **state)
+{
+	(void)state;
+	begin();
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(reader_count(PATH), 0); /* valid from the start */
+	assert_int_equal(put("192.0.2.1", 1900000000), 0);
+	assert_int_equal(put("::ffff:192.0.2.2", 1900000001), 0);
+	assert_int_equal(put("2001:db8::fe80:1", 1900000002), 0);
+	assert_int_equal(put("2001:db8:1:2:3:4:5:6", 99999999999), 0);
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(reader_count(PATH), 7);
+	assert_pair(PATH, "192.0.2.1", "1900000000");
+	assert_pair(PATH, "192.0.2.2", "1900000001");
+	assert_pair(PATH, "2001:db8::fe80:1", "1900000002");
+	assert_pair(PATH, "2001:db8:0:0:0:0:fe80:1", "1900000002");
+	assert_pair(PATH, "ipv6:2001:db8:0:0:0:0:fe80:1", "1900000002");
+	assert_pair(PATH, "2001:db8:1:2:3:4:5:6", "99999999999");
+	assert_pair(PATH, "ipv6:2001:db8:1:2:3:4:5:6", "99999999999");
+	assert_pair(PATH, "192.0.2", NULL);
+	assert_pair(PATH, "::ffff:192.0.2.2", NULL);
+
+	assert_int_equal(put("2001:db8::fe80:1", 1900000003), 0);
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(reader_count(PATH), 7);
+	assert_pair(PATH, "ipv6:2001:db8:0:0:0:0:fe80:1", "1900000003");
+
+	assert_int_equal(take("2001:db8::fe80:1"), 0);
+	assert_int_equal(take("192.0.2.1"), 0);
+	assert_int_equal(take("192.0.2.1"), 0); /* not there: no error */
+	assert_int_equal(take("192.0.2.99"), 0);
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(reader_count(PATH), 3);
+	assert_pair(PATH, "192.0.2.1", NULL);
+	end();
+	begin(); /* as the next daemon finds it */
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(reader_count(PATH), 3);
+	end();
+	assert_int_equal(stat_of(PATH).st_mode & 0777, 0644);
+	assert_verifies(PATH);
+}
+
+static void with_nuls(void **state)
+{
+	size_t len = 0;
+
+	(void)state;
+	for (int type = 0; type < 2; type++) {
+		unlink(PATH);
+		config.nul = true;
+		config.type = type == 0 ? MAP_BTREE : MAP_HASH;
+		begin();
+		assert_int_equal(map_reserve(map, 10), 0);
+		assert_int_equal(put("192.0.2.1", 1900000000), 0);
+		assert_int_equal(put("2001:db8::1", 1900000000), 0);
+		assert_int_equal(map_sync(map), 0);
+		assert_non_null(reader_get(PATH, "192.0.2.1", 10, &len));
+		assert_int_equal(len, sizeof "1900000000");
+		assert_non_null(
+		    reader_get(PATH, "ipv6:2001:db8:0:0:0:0:0:1", 26, &len));
+		assert_pair(PATH, "192.0.2.1", NULL);
+		assert_int_equal(reader_count(PATH), 4);
+		assert_int_equal(take("2001:db8::1"), 0);
+		assert_int_equal(take("192.0.2.1"), 0);
+		assert_int_equal(map_sync(map), 0);
+		assert_int_equal(reader_count(PATH), 0);
+		end();
+		assert_verifies(PATH);
+	}
+}
+
+static void of_type_hash(void **state)
+{
+	DBTYPE type;
+	DB *db;
+
+	(void)state;
+	config.type = MAP_HASH;
+	config.capacity = 1000; /* without a meaning for a hash */
+	begin();
+	assert_int_equal(map_pregrow(map), 0);
+	assert_int_equal(put("192.0.2.1", 1900000000), 0);
+	assert_int_equal(map_sync(map), 0);
+	db = reader_open(PATH);
+	assert_int_equal(db->get_type(db, &type), 0);
+	assert_int_equal(type, DB_HASH);
+	db->close(db, 0);
+	assert_pair(PATH, "192.0.2.1", "1900000000");
+	end();
+	config.type = MAP_BTREE;
+	capture_begin();
+	assert_int_not_equal(map_open(&config, &map), 0);
+	capture_end();
+}
+
+static int count_pair(void *context, const void *key, size_t key_len,
+		      const void *value, size_t value_len)
+{
+	(void)value;
+	assert_in_range(key_len, 9, 10);
+	assert_memory_equal(key, "192.0.2.", 8);
+	assert_int_equal(value_len, 10);
+	return ++*(int *)context == 5 ? 77 : 0;
+}
+
+static void walked(void **state)
+{
+	char text[32];
+	int count = 0;
+
+	(void)state;
+	begin();
+	for (int i = 0; i < 12; i++) {
+		snprintf(text, sizeof text, "192.0.2.%d", i);
+		assert_int_equal(put(text, 1900000000), 0);
+	}
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(map_walk(map, count_pair, &count), 77);
+	assert_int_equal(count, 5);
+	count = 5;
+	assert_int_equal(map_walk(map, count_pair, &count), 0);
+	assert_int_equal(count, 17);
+	end();
+}
+
+/* ---- who may write ---- */
+
+static void reader_and_writer(void **state)
+{
+	int reader, other;
+
+	(void)state;
+	assert_int_equal(map_open(&config, &map), 0);
+	reader = open(PATH, O_RDONLY | O_CLOEXEC);
+	other = open(PATH, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(reader, LOCK_SH), 0);
+	alarm(5); /* never waits */
+	assert_int_equal(map_lock(map), EWOULDBLOCK);
+	alarm(0);
+	assert_int_equal(flock(other, LOCK_SH | LOCK_NB), 0);
+	flock(reader, LOCK_UN);
+	assert_int_equal(map_lock(map), EWOULDBLOCK);
+	flock(other, LOCK_UN);
+	assert_int_equal(map_lock(map), 0);
+	assert_int_equal(flock(reader, LOCK_SH | LOCK_NB), -1);
+	assert_int_equal(errno, EWOULDBLOCK);
+	map_unlock(map);
+	assert_int_equal(flock(reader, LOCK_SH | LOCK_NB), 0);
+	close(reader);
+	close(other);
+	map_close(map);
+}
+
+static void one_writer(void **state)
+{
+	struct map *second = NULL;
+
+	(void)state;
+	assert_int_equal(map_open(&config, &map), 0);
+	assert_int_equal(map_open(&config, &second), EBUSY);
+	map_close(map);
+	assert_int_equal(map_open(&config, &second), 0);
+	map_close(second);
+	map_close(NULL);
+}
+
+static void removed_or_replaced(void **state)
+{
+	(void)state;
+	begin();
+	assert_int_equal(put("192.0.2.1", 1900000000), 0);
+	assert_int_equal(map_sync(map), 0);
+	assert_true(map_is_current(map));
+	assert_int_equal(unlink(PATH), 0);
+	assert_false(map_is_current(map));
+	assert_int_equal(map_sync(map), ENOENT);
+	end();
+
+	begin();
+	assert_int_equal(map_sync(map), 0);
+	scratch_write("other.db", "");
+	assert_int_equal(rename("other.db", PATH), 0);
+	assert_false(map_is_current(map));
+	assert_int_equal(map_sync(map), ENOENT);
+	end();
+}
+
+static void created_but_once(void **state)
+{
+	(void)state;
+	capture_begin();
+	assert_int_equal(map_create(&config, PATH, &map), 0);
+	map_close(map);
+	assert_int_equal(map_create(&config, PATH, &map), EEXIST);
+	capture_end();
+}
+
+/* ---- size ---- */
+
+static off_t size_now(void)
+{
+	return stat_of(PATH).st_size;
+}
+
+static void pregrown(void **state)
+{
+	(void)state;
+	config.capacity = 65536;
+	begin();
+	assert_int_equal(map_pregrow(map), 0);
+	assert_in_range(size_now(), 65536 * 64, 65536 * 64 + (2 << 20));
+	assert_true(map_file_size(map) == (uint64_t)size_now());
+	assert_int_equal(reader_count(PATH), 0);
+	assert_in_range(reader_free_pages(PATH), 1000, 1200);
+	assert_int_equal(put("192.0.2.1", 1900000000), 0);
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(map_pregrow(map), 0); /* only once */
+	assert_in_range(reader_free_pages(PATH), 1000, 1200);
+	end();
+	assert_verifies(PATH);
+}
+
+/* What map_reserve() wants to see for so many keys. */
+static size_t wanted_for(size_t keys)
+{
+	return keys + keys / 32 + 16;
+}
+
+/* It counts right: with exactly enough it leaves the file as it is. */
+static void reserve_counts_free_pages(void **state)
+{
+	size_t free_pages, keys;
+
+	(void)state;
+	config.capacity = 8192;
+	begin();
+	assert_int_equal(map_pregrow(map), 0);
+	for (int round = 0; round < 5; round++) {
+		off_t size = size_now();
+
+		free_pages = reader_free_pages(PATH);
+		for (keys = 1; wanted_for(keys + 1) <= free_pages; keys++)
+			;
+		end();
+		begin(); /* it remembers nothing */
+		assert_int_equal(map_reserve(map, keys), 0);
+		assert_int_equal(size_now(), size);
+		end();
+		begin();
+		assert_int_equal(map_reserve(map, keys + 2), 0);
+		assert_true(size_now() > size);
+		assert_true(reader_free_pages(PATH) >= wanted_for(keys + 2));
+		assert_int_equal(reader_count(PATH), round * 300);
+		for (int i = 0; i < 300; i++) {
+			struct address a = address_from_v4(
+			    0x0a000000 + (uint32_t)(round * 300 + i) * 7919);
+
+			assert_int_equal(map_put(map, &a, 1900000000), 0);
+		}
+		assert_int_equal(map_sync(map), 0);
+	}
+	end();
+	assert_verifies(PATH);
+}
+
+/* Only map_reserve() makes the file longer. */
+static void puts_do_not_grow(void **state)
+{
+	uint32_t number = 1;
+
+	(void)state;
+	begin();
+	for (int turn = 0; turn < 300; turn++) {
+		size_t keys = 1 + (size_t)turn % 192;
+		off_t size;
+
+		assert_int_equal(map_reserve(map, keys), 0);
+		assert_int_equal(map_sync(map), 0);
+		size = size_now();
+		for (size_t k = 0; k + 3 <= keys; k += 3) {
+			struct address a = {{0x20, 0x01}};
+
+			number = number * 2654435761U + 12345;
+			memcpy(a.byte + 4, &number, sizeof number);
+			assert_int_equal(map_put(map, &a, 1900000000), 0);
+		}
+		assert_int_equal(map_sync(map), 0);
+		assert_int_equal(size_now(), size);
+	}
+	end();
+	assert_verifies(PATH);
+}
+
+/* Growth is seen by whoever compares whole seconds. */
+static void time_of_change(void **state)
+{
+	time_t before;
+
+	(void)state;
+	begin();
+	assert_int_equal(map_sync(map), 0);
+	before = stat_of(PATH).st_mtime;
+	for (size_t grown = 0; grown < 4; grown++) {
+		off_t size = size_now();
+
+		assert_int_equal(map_reserve(map, 300 * (grown + 1)), 0);
+		assert_true(size_now() > size);
+		assert_true(stat_of(PATH).st_mtime > before);
+		before = stat_of(PATH).st_mtime;
+		/* a write without growth must not turn it back */
+		assert_int_equal(put("192.0.2.1", (int64_t)grown), 0);
+		assert_int_equal(map_sync(map), 0);
+		assert_true(stat_of(PATH).st_mtime >= before);
+		before = stat_of(PATH).st_mtime;
+	}
+	/* four times in far less than four seconds */
+	assert_true(before > time(NULL));
+	end();
+}
+
+static void disk_is_full(void **state)
+{
+	static const uint8_t other[2500000];
+	struct stat before;
+
+	(void)state;
+	if (!small_disk("disk", "4m"))
+		skip();
+	config.path = on_disk;
+	begin();
+	assert_int_equal(map_reserve(map, 10), 0);
+	assert_int_equal(put("192.0.2.1", 1900000000), 0);
+	assert_int_equal(map_sync(map), 0);
+	scratch_write_bytes("disk/other", other, sizeof other);
+	before = stat_of(config.path);
+	assert_int_equal(map_reserve(map, 500), ENOSPC);
+	config.capacity = 65536;
+	assert_int_equal(map_pregrow(map), ENOSPC);
+	assert_int_equal(map_sync(map), 0);
+	assert_int_equal(stat_of(config.path).st_size, before.st_size);
+	assert_pair(config.path, "192.0.2.1", "1900000000");
+	assert_int_equal(put("192.0.2.2", 1900000000), 0); /* was reserved */
+	assert_int_equal(map_sync(map), 0);
+	assert_verifies(config.path);
+	assert_int_equal(unlink("disk/other"), 0);
+	assert_int_equal(map_reserve(map, 50), 0);
+	assert_int_equal(put("192.0.2.3", 1900000000), 0);
+	assert_int_equal(map_sync(map), 0);
+	end();
+	assert_verifies(config.path);
+	assert_int_equal(reader_count(config.path), 3);
+	assert_int_equal(umount("disk"), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test_setup(keys_of_addresses, setup),
+	    cmocka_unit_test_setup(with_nuls, setup),
+	    cmocka_unit_test_setup(of_type_hash, setup),
+	    cmocka_unit_test_setup(walked, setup),
+	    cmocka_unit_test_setup(reader_and_writer, setup),
+	    cmocka_unit_test_setup(one_writer, setup),
+	    cmocka_unit_test_setup(removed_or_replaced, setup),
+	    cmocka_unit_test_setup(created_but_once, setup),
+	    cmocka_unit_test_setup(pregrown, setup),
+	    cmocka_unit_test_setup(reserve_counts_free_pages, setup),
+	    cmocka_unit_test_setup(puts_do_not_grow, setup),
+	    cmocka_unit_test_setup(time_of_change, setup),
+	    cmocka_unit_test_setup(disk_is_full, setup),
+	};
+
+	map_library_init();
+	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
+}
