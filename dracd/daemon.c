@@ -141,8 +141,10 @@ static void send_nowhere(const struct origin *origin, const void *reply,
 /* What may not relay any more goes, as if somebody had removed it. */
 static void remove_never(struct daemon *daemon)
 {
-	struct request request = {.kind = REQUEST_REMOVE,
-				  .origin.send = send_nowhere};
+	struct request request = {
+	    .kind = REQUEST_REMOVE,
+	    .origin = {.send = send_nowhere, .local = true},
+	};
 	uint32_t slots = table_slots(daemon->table);
 	for (uint32_t slot = 1; slot <= slots; slot++) {
 		const struct entry *entry = table_at(daemon->table, slot);
@@ -230,7 +232,8 @@ static void expiry_ready(struct watch *watch, uint32_t events)
 static void arm_expiry(struct daemon *daemon)
 {
 	int64_t next_s = turn_next_expiry(daemon->turn);
-	if (next_s == daemon->armed_s || next_s == 0)
+	/* What is due already is the turn's: it knows what it waits for. */
+	if (next_s == daemon->armed_s || next_s <= daemon->service.now_s)
 		return;
 	struct itimerspec when = {.it_value.tv_sec = next_s};
 	if (timerfd_settime(daemon->expiry.fd,

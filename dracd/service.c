@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit.h"
 #include "drac_prot.h"
 #include "log.h"
 #include "record.h"
@@ -26,12 +27,6 @@ static addstat classic_status(enum outcome outcome)
 
 /* ---- who may, and whom ------------------------------------------------- */
 
-static const char *caller_text(const struct origin *origin,
-			       char buf[ADDRESS_TEXT_MAX])
-{
-	return origin->local ? "local" : address_text(&origin->caller, buf);
-}
-
 static bool deny_caller(struct service *service, const struct origin *origin)
 {
 	static struct log_limit limit;
@@ -41,7 +36,7 @@ static bool deny_caller(struct service *service, const struct origin *origin)
 		log_write(LOG_WARNING,
 			  "deny caller=%s reason=\"not in dracd.allow or "
 			  "refused by hosts.allow, hosts.deny\"",
-			  caller_text(origin, caller));
+			  audit_caller(origin, caller));
 	return true;
 }
 
@@ -72,7 +67,7 @@ static bool deny_address(struct service *service, const struct origin *origin,
 			  "deny address=%s caller=%s reason=\"may never be "
 			  "authorized\"",
 			  address_text(address, text),
-			  caller_text(origin, caller));
+			  audit_caller(origin, caller));
 	return true;
 }
 

@@ -2,67 +2,18 @@
  * stream: see stream.h. Owns all connections. A connection whose call is held
  * by the turn is not freed before it is answered, closed or not.
  */
-#include "stream.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "audit.h"
 #include "log.h"
-#include "quota.h"
-#include "rpc.h"
+#include "stream_impl.h"
 
-enum {
-	MARK = 4, /* bytes of a record mark */
-	ACCEPT_BATCH = 64,
-	SEND_BUFFER = 2 * RPC_REPLY_MAX, /* unread replies are our memory */
-	BITS_V6 = 64, /* of an IPv6 address that make one caller */
-};
 #define LAST_FRAGMENT UINT32_C(0x80000000)
-
-enum state {
-	OPEN,
-	PAUSED, /* held, and not watched */
-	DEAD,   /* held, and already closed */
-};
-
-struct connection {
-	struct watch watch;
-	struct streams *streams;
-	struct caller *quota;
-	TAILQ_ENTRY(connection) idle;  /* oldest first */
-	TAILQ_ENTRY(connection) extra; /* on `more` or on `held` */
-	int64_t active_s;              /* when it last completed a call */
-	enum state state;
-	bool local, local_allowed;
-	bool has_more, is_held;
-	bool serving; /* somebody up the stack still needs it */
-	struct address caller;
-	size_t in_len;
-	uint8_t in[MARK + RPC_CALL_MAX];
-};
-TAILQ_HEAD(connections, connection);
-
-struct listener {
-	struct watch watch;
-	struct streams *streams;
-	bool local;
-	SLIST_ENTRY(listener) next;
-};
-
-struct streams {
-	struct loop *loop;
-	struct service *service;
-	struct connections idle, more, held;
-	struct quota *quota;
-	SLIST_HEAD(, listener) listeners;
-	uint32_t count;
-};
 
 static int64_t monotonic_s(void)
 {
@@ -104,7 +55,7 @@ static void free_if_done(struct connection *connection)
 		free(connection);
 }
 
-static void connection_close(struct connection *connection)
+void connection_close(struct connection *connection)
 {
 	struct streams *streams = connection->streams;
 	set_more(connection, false);
@@ -117,6 +68,24 @@ static void connection_close(struct connection *connection)
 	streams->service->stats->connections = streams->count;
 	connection->state = DEAD;
 	free_if_done(connection);
+}
+
+const char *connection_caller(const struct connection *connection,
+			      char buf[ADDRESS_TEXT_MAX])
+{
+	struct origin origin = {.local = connection->local,
+				.caller = connection->caller};
+	return audit_caller(&origin, buf);
+}
+
+static void close_because(struct connection *connection, const char *why)
+{
+	static struct log_limit limit;
+	char caller[ADDRESS_TEXT_MAX];
+	if (log_allowed(&limit))
+		log_write(LOG_INFO, "connection closed caller=%s reason=\"%s\"",
+			  connection_caller(connection, caller), why);
+	connection_close(connection);
 }
 
 /* ---- calls -------------------------------------------------------------- */
@@ -219,7 +188,7 @@ static void call(struct connection *connection, size_t record)
 		write_reply(connection, reply, (size_t)len);
 	} else {
 		service->stats->bad_calls++;
-		connection_close(connection);
+		close_because(connection, "not an RPC call");
 	}
 }
 
@@ -230,7 +199,7 @@ static void serve(struct connection *connection)
 	set_more(connection, false);
 	if (record < 0) {
 		connection->streams->service->stats->bad_calls++;
-		connection_close(connection);
+		close_because(connection, "record too long, or in pieces");
 		return;
 	}
 	if (record == 0)
@@ -262,6 +231,20 @@ static void connection_ready(struct watch *watch, uint32_t events)
 		connection->in_len += (size_t)len;
 		serve(connection);
 	} else if (len == 0 || (errno != EAGAIN && errno != EINTR)) {
+		connection_close(connection);
+	}
+}
+
+void connection_open(struct connection *connection)
+{
+	struct streams *streams = connection->streams;
+	connection->watch.ready = connection_ready;
+	connection->active_s = monotonic_s();
+	TAILQ_INSERT_TAIL(&streams->idle, connection, idle);
+	streams->count++;
+	streams->service->stats->connections = streams->count;
+	if (!loop_add(streams->loop, &connection->watch, EPOLLIN)) {
+		log_errno(LOG_ERR, "connection cannot be served");
 		connection_close(connection);
 	}
 }
@@ -305,137 +288,7 @@ void streams_reap(struct streams *streams)
 	     connection = next) {
 		next = TAILQ_NEXT(connection, idle);
 		if (!connection->is_held)
-			connection_close(connection);
-	}
-}
-
-/* ---- accepting ------------------------------------------------------------
- */
-
-/* Who counts as one caller: an IPv4 address, an IPv6 /64, a local user. */
-static struct address quota_key(const struct connection *connection)
-{
-	struct address key = connection->caller;
-	struct ucred user;
-	socklen_t len = sizeof(user);
-	if (connection->local) {
-		memset(&key, 0xff, sizeof(key)); /* multicast: no caller */
-		if (getsockopt(connection->watch.fd, SOL_SOCKET, SO_PEERCRED,
-			       &user, &len) == 0)
-			memcpy(key.byte + BITS_V6 / 8, &user.uid,
-			       sizeof(user.uid));
-	} else if (!address_is_v4(&key)) {
-		memset(key.byte + BITS_V6 / 8, 0,
-		       sizeof(key.byte) - BITS_V6 / 8);
-	}
-	return key;
-}
-
-/* False: this caller has enough of them. */
-static bool enter_quota(struct streams *streams, struct connection *connection)
-{
-	static struct log_limit limit;
-	uint32_t max = streams->service->config->max_connections_per_address;
-	struct address key = quota_key(connection);
-	char text[ADDRESS_TEXT_MAX];
-	connection->quota = quota_enter(streams->quota, &key, max);
-	if (connection->quota == NULL && log_allowed(&limit))
-		log_write(LOG_WARNING,
-			  "connection refused caller=%s "
-			  "max-connections-per-address=%u reached",
-			  connection->local
-			      ? "local"
-			      : address_text(&connection->caller, text),
-			  max);
-	return connection->quota != NULL;
-}
-
-/* Room for one more: whoever has been idle longest has to go. */
-static bool make_room(struct streams *streams)
-{
-	static struct log_limit limit;
-	struct connection *connection;
-	if (streams->count < streams->service->config->max_connections)
-		return true;
-	if (log_allowed(&limit))
-		log_write(LOG_WARNING,
-			  "max-connections=%u reached: closing the one that "
-			  "is idle longest",
-			  streams->service->config->max_connections);
-	TAILQ_FOREACH (connection, &streams->idle, idle) {
-		if (!connection->is_held) {
-			connection_close(connection);
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool set_up(struct connection *connection, const struct sockaddr *peer)
-{
-	const int bytes = SEND_BUFFER;
-	int fd = connection->watch.fd;
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
-	if (connection->local) {
-		connection->local_allowed = access_unix_peer(fd);
-		return true;
-	}
-	const int on = 1;
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return address_from_sockaddr(&connection->caller, peer);
-}
-
-static void admit(struct listener *listener, int fd,
-		  const struct sockaddr *peer)
-{
-	struct streams *streams = listener->streams;
-	struct connection *connection = calloc(1, sizeof(*connection));
-	if (connection == NULL) {
-		close(fd);
-		return;
-	}
-	connection->streams = streams;
-	connection->watch = (struct watch){.fd = fd, .ready = connection_ready};
-	connection->local = listener->local;
-	if (!set_up(connection, peer) || !make_room(streams) ||
-	    !enter_quota(streams, connection)) {
-		close(fd);
-		free(connection);
-		return;
-	}
-	connection->active_s = monotonic_s();
-	TAILQ_INSERT_TAIL(&streams->idle, connection, idle);
-	streams->count++;
-	streams->service->stats->connections = streams->count;
-	if (!loop_add(streams->loop, &connection->watch, EPOLLIN)) {
-		log_errno(LOG_ERR, "connection cannot be served");
-		connection_close(connection);
-	}
-}
-
-static void listener_ready(struct watch *watch, uint32_t events)
-{
-	static struct log_limit limit;
-	struct listener *listener = (struct listener *)watch;
-	(void)events;
-	for (int i = 0; i < ACCEPT_BATCH; i++) {
-		struct sockaddr_in6 peer = {0};
-		socklen_t len = sizeof(peer);
-		struct sockaddr *any = (struct sockaddr *)&peer;
-		int fd = accept4(watch->fd, listener->local ? NULL : any,
-				 listener->local ? NULL : &len,
-				 SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0) {
-			admit(listener, fd, any);
-			continue;
-		}
-		/* Out of descriptors: closing an idle one cures it. */
-		if ((errno == EMFILE || errno == ENFILE) && log_allowed(&limit))
-			log_errno(LOG_ERR, "connection cannot be accepted");
-		if ((errno == EMFILE || errno == ENFILE) &&
-		    !TAILQ_EMPTY(&listener->streams->idle))
-			connection_close(TAILQ_FIRST(&listener->streams->idle));
-		return;
+			close_because(connection, "idle-timeout reached");
 	}
 }
 
@@ -459,27 +312,6 @@ struct streams *streams_create(struct loop *loop, struct service *service)
 	TAILQ_INIT(&streams->held);
 	SLIST_INIT(&streams->listeners);
 	return streams;
-}
-
-bool streams_listen(struct streams *streams, int fd, bool local)
-{
-	struct listener *listener = calloc(1, sizeof(*listener));
-	if (listener == NULL) {
-		close(fd);
-		return false;
-	}
-	listener->watch = (struct watch){.fd = fd, .ready = listener_ready};
-	listener->streams = streams;
-	listener->local = local;
-	if (!loop_add(streams->loop, &listener->watch, EPOLLIN)) {
-		int saved = errno;
-		close(fd);
-		free(listener);
-		errno = saved;
-		return false;
-	}
-	SLIST_INSERT_HEAD(&streams->listeners, listener, next);
-	return true;
 }
 
 void streams_free(struct streams *streams)

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "audit.h"
 #include "log.h"
 #include "record.h"
 #include "turn_impl.h"
@@ -78,6 +79,7 @@ void turn_finish(struct turn *turn, struct change *change)
 	struct entry *entry = change->entry;
 	if (change->request.kind == REQUEST_REMOVE) {
 		turn->stats->removes++;
+		audit_remove(entry, &change->request.origin);
 		journal_unref(turn->journal, entry->segment);
 		table_remove(turn->table, entry);
 		answer(turn, &change->request, OUTCOME_OK, 0);
@@ -91,10 +93,12 @@ void turn_finish(struct turn *turn, struct change *change)
 		entry->flags = ENTRY_IN_MAP;
 		table_clear_dirty(turn->table, entry);
 	}
-	if (change->inserted)
+	if (change->inserted) {
 		turn->stats->adds++;
-	else
+		audit_authorize(entry, &change->request.origin);
+	} else {
 		turn->stats->refreshes++;
+	}
 	answer(turn, &change->request, OUTCOME_OK, entry->expiry_s);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "drac_prot.h"
 #include "rpc.h"
 
 enum {
@@ -159,19 +160,22 @@ static void udp_ready(struct watch *watch, uint32_t events)
 /* ---- opening ------------------------------------------------------------ */
 
 /*
- * What cannot be a call never wakes the daemon: shorter than a call without
- * arguments, or not message type CALL (0) of RPC version 2.
+ * What cannot be a call of ours never wakes the daemon: shorter than a call
+ * without arguments, or not message type CALL (0), RPC version 2 and our
+ * program.
  */
 static bool filter_junk(int fd)
 {
 	struct sock_filter code[] = {
 	    BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
 	    BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, UDP_HEADER + RPC_CALL_MIN, 0,
-		     5),
+		     7),
 	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, UDP_HEADER + 4),
-	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 5),
 	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, UDP_HEADER + 8),
-	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 2, 0, 1),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 2, 0, 3),
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, UDP_HEADER + 12),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DRACPROG, 0, 1),
 	    BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
 	    BPF_STMT(BPF_RET | BPF_K, 0),
 	};

@@ -1,0 +1,156 @@
+/*
+ * accept: who may connect, and how often. Everything about a connection before
+ * its first byte; afterwards it is stream.c's.
+ */
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "stream_impl.h"
+
+enum {
+	ACCEPT_BATCH = 64,
+	SEND_BUFFER = 2 * RPC_REPLY_MAX, /* unread replies are our memory */
+	BITS_V6 = 64, /* of an IPv6 address that make one caller */
+};
+
+/* Who counts as one caller: an IPv4 address, an IPv6 /64, a local user. */
+static struct address quota_key(const struct connection *connection)
+{
+	struct address key = connection->caller;
+	struct ucred user;
+	socklen_t len = sizeof(user);
+	if (connection->local) {
+		memset(&key, 0xff, sizeof(key)); /* multicast: no caller */
+		if (getsockopt(connection->watch.fd, SOL_SOCKET, SO_PEERCRED,
+			       &user, &len) == 0)
+			memcpy(key.byte + BITS_V6 / 8, &user.uid,
+			       sizeof(user.uid));
+	} else if (!address_is_v4(&key)) {
+		memset(key.byte + BITS_V6 / 8, 0,
+		       sizeof(key.byte) - BITS_V6 / 8);
+	}
+	return key;
+}
+
+/* False: this caller has enough of them. */
+static bool enter_quota(struct streams *streams, struct connection *connection)
+{
+	static struct log_limit limit;
+	uint32_t max = streams->service->config->max_connections_per_address;
+	struct address key = quota_key(connection);
+	char caller[ADDRESS_TEXT_MAX];
+	connection->quota = quota_enter(streams->quota, &key, max);
+	if (connection->quota == NULL && log_allowed(&limit))
+		log_write(LOG_WARNING,
+			  "connection refused caller=%s "
+			  "max-connections-per-address=%u reached",
+			  connection_caller(connection, caller), max);
+	return connection->quota != NULL;
+}
+
+/* Room for one more: whoever has been idle longest has to go. */
+static bool make_room(struct streams *streams)
+{
+	static struct log_limit limit;
+	struct connection *connection;
+	if (streams->count < streams->service->config->max_connections)
+		return true;
+	if (log_allowed(&limit))
+		log_write(LOG_WARNING,
+			  "max-connections=%u reached: closing the one that "
+			  "is idle longest",
+			  streams->service->config->max_connections);
+	TAILQ_FOREACH (connection, &streams->idle, idle) {
+		if (!connection->is_held) {
+			connection_close(connection);
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool set_up(struct connection *connection, const struct sockaddr *peer)
+{
+	const int bytes = SEND_BUFFER;
+	int fd = connection->watch.fd;
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+	if (connection->local) {
+		connection->local_allowed = access_unix_peer(fd);
+		return true;
+	}
+	const int on = 1;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return address_from_sockaddr(&connection->caller, peer);
+}
+
+static void admit(struct listener *listener, int fd,
+		  const struct sockaddr *peer)
+{
+	struct streams *streams = listener->streams;
+	struct connection *connection = calloc(1, sizeof(*connection));
+	if (connection == NULL) {
+		close(fd);
+		return;
+	}
+	connection->streams = streams;
+	connection->watch.fd = fd;
+	connection->local = listener->local;
+	if (!set_up(connection, peer) || !make_room(streams) ||
+	    !enter_quota(streams, connection)) {
+		close(fd);
+		free(connection);
+		return;
+	}
+	connection_open(connection);
+}
+
+static void listener_ready(struct watch *watch, uint32_t events)
+{
+	static struct log_limit limit;
+	struct listener *listener = (struct listener *)watch;
+	(void)events;
+	for (int i = 0; i < ACCEPT_BATCH; i++) {
+		struct sockaddr_in6 peer = {0};
+		socklen_t len = sizeof(peer);
+		struct sockaddr *any = (struct sockaddr *)&peer;
+		int fd = accept4(watch->fd, listener->local ? NULL : any,
+				 listener->local ? NULL : &len,
+				 SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (fd >= 0) {
+			admit(listener, fd, any);
+			continue;
+		}
+		/* Out of descriptors: closing an idle one cures it. */
+		if ((errno == EMFILE || errno == ENFILE) && log_allowed(&limit))
+			log_errno(LOG_ERR, "connection cannot be accepted");
+		if ((errno == EMFILE || errno == ENFILE) &&
+		    !TAILQ_EMPTY(&listener->streams->idle))
+			connection_close(TAILQ_FIRST(&listener->streams->idle));
+		return;
+	}
+}
+
+bool streams_listen(struct streams *streams, int fd, bool local)
+{
+	struct listener *listener = calloc(1, sizeof(*listener));
+	if (listener == NULL) {
+		close(fd);
+		return false;
+	}
+	listener->watch = (struct watch){.fd = fd, .ready = listener_ready};
+	listener->streams = streams;
+	listener->local = local;
+	if (!loop_add(streams->loop, &listener->watch, EPOLLIN)) {
+		int saved = errno;
+		close(fd);
+		free(listener);
+		errno = saved;
+		return false;
+	}
+	SLIST_INSERT_HEAD(&streams->listeners, listener, next);
+	return true;
+}
