@@ -13,10 +13,11 @@
 enum {
 	EXPIRE_SLICE = 32,
 	REFRESH_SLICE = 32,
+	IDLE_SLICE = 4,       /* refreshes in an empty poll */
 	TIDY_SLICE = 32,      /* records written anew */
 	TIDY_LOOK = 512,      /* records looked at for them */
 	REFRESH_AGE_MS = 500, /* then refreshes are published in any case */
-	IDLE_MS = 1,          /* without a call: the loop is idle */
+	IDLE_MS = 1, /* then fewer than a slice are published as well */
 	POSTPONE_MS = 5,
 	RETRY_MS = 1000,
 };
@@ -111,9 +112,8 @@ int chores_timeout_ms(struct chores *chores, int64_t now_s)
 	}
 	if (chores->resync || chores->untidy || expiry_is_due(chores, now_s))
 		return 0;
-	if (table_first_dirty(chores->table) != NULL)
-		return chores->busy ? 0 : IDLE_MS;
-	return -1;
+	uint32_t dirty = table_dirty_count(chores->table);
+	return dirty >= IDLE_SLICE ? 0 : dirty > 0 ? IDLE_MS : -1;
 }
 
 /* ---- slices ---------------------------------------------------------------
@@ -135,12 +135,11 @@ static int put_expired(struct chores *chores, int64_t now_s)
 }
 
 /* What is pending is the turn's; what has expired is the slice's above. */
-static int put_refreshed(struct chores *chores, int64_t now_s)
+static int put_refreshed(struct chores *chores, int64_t now_s, int slice)
 {
 	int error = 0;
 	struct entry *entry = table_first_dirty(chores->table);
-	while (entry != NULL && error == 0 &&
-	       chores->refreshed_count < REFRESH_SLICE) {
+	while (entry != NULL && error == 0 && chores->refreshed_count < slice) {
 		if (!(entry->flags & ENTRY_PENDING) && entry->expiry_s > now_s)
 			error = maps_put(chores->maps, &entry->address,
 					 entry->expiry_s);
@@ -158,8 +157,8 @@ int chores_put(struct chores *chores, int64_t now_s, bool idle)
 	bool refresh = refresh_is_due(chores, idle);
 	int error = put_expired(chores, now_s);
 	if (error == 0 && refresh)
-		error = put_refreshed(chores, now_s);
-	chores->busy = idle && chores->refreshed_count == REFRESH_SLICE;
+		error = put_refreshed(chores, now_s,
+				      idle ? IDLE_SLICE : REFRESH_SLICE);
 	return error;
 }
 
