@@ -87,7 +87,8 @@ static bool keys_add(struct keys *keys, const void *key, size_t len)
 		keys->room = 2 * needed + 1024;
 	}
 	memcpy(keys->byte + keys->used, &len, sizeof(len));
-	memcpy(keys->byte + keys->used + sizeof(len), key, len);
+	if (len > 0)
+		memcpy(keys->byte + keys->used + sizeof(len), key, len);
 	keys->used = needed;
 	keys->count++;
 	return true;
@@ -109,7 +110,7 @@ static bool stored_text(char *text, size_t size, const void *data, size_t len,
 	const char *byte = data;
 	if (nul && (len == 0 || byte[--len] != '\0'))
 		return false;
-	if (len >= size || memchr(byte, '\0', len) != NULL)
+	if (len == 0 || len >= size || memchr(byte, '\0', len) != NULL)
 		return false;
 	memcpy(text, byte, len);
 	text[len] = '\0';
