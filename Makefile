@@ -25,6 +25,7 @@ SAN       ?=
 PYTHON    ?= /usr/bin/python3
 PKG_CONFIG?= pkg-config
 INSTALL   ?= install
+JOBS      ?= $(shell nproc)
 
 CFLAGS    ?= -O2 -g
 WARN       = -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
@@ -130,17 +131,17 @@ run: all
 	$(B)/dracd -f -c $(B)/run/dracd.conf
 
 demo: test-deps
-	@$(MAKE) --no-print-directory tests-build >$(B).log 2>&1 || { cat $(B).log; exit 1; }
+	@$(MAKE) --no-print-directory -j$(JOBS) tests-build >$(B).log 2>&1 || { cat $(B).log; exit 1; }
 	@rm -f $(B).log
 	@tests/servers/fetch
 	@DRACD_BUILD=$(B) $(PYTHON) tests/demo
 
 # Every test, for the plain build and for the one with sanitizers.
 check: test-deps
-	$(MAKE) --no-print-directory tests-build
-	$(MAKE) --no-print-directory B=$(B)/asan SAN=address,undefined tests-build
+	$(MAKE) --no-print-directory -j$(JOBS) tests-build
+	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
 	tests/servers/fetch
-	DRACD_BUILD=$(B):$(B)/asan $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration
+	@DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check
 
 # A row of figures takes half a second; all of it about eight minutes.
 # PEER=address:port measures another drac server instead.
