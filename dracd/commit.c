@@ -56,10 +56,14 @@ static int write_records(struct turn *turn)
 	return journal_commit(turn->journal, &turn->mark);
 }
 
-/* Answers what needs no maps, moves the rest to `held`. */
+/*
+ * Answers what needs no maps, moves the rest to `held`. Only a commit of which
+ * nothing has been answered, and which paid no debt, may be rolled back.
+ */
 static void settle(struct turn *turn)
 {
 	uint32_t segment = turn->mark.segment;
+	bool all_held = turn->debt_count == 0;
 	for (size_t i = 0; i < turn->now.count; i++) {
 		struct change *change = &turn->now.change[i];
 		if (change->request.kind == REQUEST_ADD) {
@@ -69,14 +73,15 @@ static void settle(struct turn *turn)
 			change->journaled = true;
 		}
 		if (change->publish) {
-			turn->held_mark = turn->mark;
 			turn->held.change[turn->held.count++] = *change;
 			continue;
 		}
+		all_held = false;
 		table_mark_dirty(turn->table, change->entry);
 		turn_finish(turn, change);
 	}
 	turn->now.count = 0;
+	turn->held_mark = all_held ? turn->mark : (struct journal_mark){0};
 }
 
 static bool reserve_held(struct turn *turn)
@@ -97,8 +102,8 @@ void commit_journal(struct turn *turn)
 		return;
 	int error = reserve_held(turn) ? write_records(turn) : ENOMEM;
 	if (error == 0) {
-		turn->debt_count = 0;
 		settle(turn);
+		turn->debt_count = 0;
 		return;
 	}
 	if (log_allowed(&limit)) {
