@@ -188,7 +188,7 @@ static void garbage(void **state)
 	for (size_t i = 0; i < sizeof noise; i++)
 		noise[i] = (uint8_t)(i * i + 11 * i + 3);
 	for (int verify = 0; verify < 2; verify++)
-		for (size_t len = 1; len <= sizeof noise; len = 2 * len + 7) {
+		for (size_t len = 1; len <= sizeof noise; len = 3 * len + 7) {
 			scratch_write_bytes(PATH, noise, len);
 			assert_contains(open_quietly(verify), "not usable");
 			assert_says_the_same(PATH);
@@ -226,7 +226,7 @@ static void truncated(void **state)
 	bytes = good_map(&len);
 	pages = len / PAGE;
 	assert_in_range(pages, 20, 1000);
-	for (size_t page = 1; page < pages; page += page < 8 ? 1 : 5) {
+	for (size_t page = 1; page < pages; page += page < 6 ? 1 : 11) {
 		scratch_write_bytes(PATH, bytes, page * PAGE);
 		assert_contains(open_quietly(true), "not usable");
 		assert_says_the_same(PATH);
@@ -249,7 +249,7 @@ static void torn(void **state)
 	old = good_map(&old_len);
 	fill_table(1500);
 	bytes = good_map(&len);
-	for (size_t page = 0; page < 16; page++) {
+	for (size_t page = 0; page < 10; page++) {
 		uint8_t *was = old + page * PAGE;
 
 		scratch_write_bytes(PATH, bytes, len);

@@ -1,0 +1,261 @@
+/*
+ * turn_world: a turn with a real table, journal and maps in the scratch
+ * directory, and a list of what it has answered. For the tests of the turn.
+ */
+#ifndef TESTS_TURN_WORLD_H
+#define TESTS_TURN_WORLD_H
+
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "map_reader.h"
+#include "maps.h"
+#include "record.h"
+#include "restore.h"
+#include "turn.h"
+
+enum { ANSWERS_MAX = 20000, NOW = 1900000000, LIFETIME = 1800 };
+
+struct answer {
+	struct address address;
+	enum request_kind kind;
+	enum outcome outcome;
+	int64_t expiry_s;
+};
+
+static struct answer answers[ANSWERS_MAX];
+static int answered;
+
+static struct map_config world_maps[2];
+static struct config config;
+static struct stats stats;
+static struct table *table;
+static struct journal *journal;
+static struct maps *maps;
+static struct turn *turn;
+
+static char map_path_1[64], map_path_2[] = "second.db";
+static char journal_path[] = "journal", copy_path[] = "copy";
+
+static inline void note_answer(const struct request *request,
+			       enum outcome outcome, int64_t expiry_s)
+{
+	assert_in_range(answered, 0, ANSWERS_MAX - 1);
+	answers[answered++] =
+	    (struct answer){request->address, request->kind, outcome, expiry_s};
+}
+
+static inline void world_begin(void)
+{
+	bool clean;
+
+	memset(&stats, 0, sizeof stats);
+	answered = 0;
+	capture_begin();
+	table = table_create();
+	assert_non_null(table);
+	journal = restore(&config, table, NOW, &clean);
+	maps = journal ? maps_open(&config, table, true) : NULL;
+	capture_end();
+	assert_non_null(maps);
+	turn = turn_create(&config, table, journal, maps, &stats, note_answer);
+	assert_non_null(turn);
+}
+
+static inline void world_end(void)
+{
+	turn_free(turn);
+	maps_close(maps);
+	journal_close(journal, 0);
+	table_free(table);
+	turn = NULL;
+}
+
+static inline int world_setup_at(const char *map_path)
+{
+	nftw(journal_path, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
+	mkdir(journal_path, 0700);
+	snprintf(map_path_1, sizeof map_path_1, "%s", map_path);
+	unlink(map_path_1);
+	unlink(map_path_2);
+	world_maps[0] =
+	    (struct map_config){.type = MAP_BTREE, .path = map_path_1};
+	world_maps[1] = (struct map_config){
+	    .type = MAP_HASH, .path = map_path_2, .nul = true};
+	config = (struct config){
+	    .maps = world_maps,
+	    .map_count = 2,
+	    .journal = journal_path,
+	    .max_entries = 100000,
+	};
+	world_begin();
+	return 0;
+}
+
+static inline int world_setup(void **state)
+{
+	(void)state;
+	return world_setup_at("first.db");
+}
+
+static inline int world_teardown(void **state)
+{
+	(void)state;
+	if (turn != NULL)
+		world_end();
+	return 0;
+}
+
+/* ---- asking ---- */
+
+/* The end of a pass; what was logged. */
+static inline const char *commit(int64_t now_s, bool idle)
+{
+	capture_begin();
+	turn_commit(turn, now_s, idle);
+	return capture_end();
+}
+
+static inline void ask(enum request_kind kind, const char *text,
+		       int64_t lifetime_s, int64_t now_s)
+{
+	struct request request = {
+	    .kind = kind,
+	    .address = address_of(text),
+	    .lifetime_s = lifetime_s,
+	};
+
+	assert_true(who_create(&request.who, "joe", 3, "pop3", 4));
+	turn_request(turn, &request, now_s);
+}
+
+static inline void add(const char *text, int64_t now_s)
+{
+	ask(REQUEST_ADD, text, LIFETIME, now_s);
+}
+
+static inline void del(const char *text, int64_t now_s)
+{
+	ask(REQUEST_REMOVE, text, 0, now_s);
+}
+
+/* The answer with this index, counted from 0. */
+static inline void assert_answer(int index, const char *text,
+				 enum outcome outcome, int64_t expiry_s)
+{
+	struct address address = address_of(text);
+
+	assert_in_range(index, 0, answered - 1);
+	assert_true(address_equal(&answers[index].address, &address));
+	assert_int_equal(answers[index].outcome, outcome);
+	assert_true(answers[index].expiry_s == expiry_s);
+}
+
+/* ---- looking ---- */
+
+static inline int64_t table_says(const char *text)
+{
+	struct address address = address_of(text);
+	const struct entry *entry = table_find(table, &address);
+
+	return entry ? entry->expiry_s : 0;
+}
+
+/* What a daemon would find that started now. The caller's to free. */
+static inline struct table *journal_table(int64_t now_s)
+{
+	struct config copy = config;
+	struct table *found = table_create();
+	struct journal *reopened;
+	bool clean;
+
+	assert_int_equal(system("rm -rf copy && cp -r journal copy"), 0);
+	copy.journal = copy_path;
+	capture_begin();
+	reopened = restore(&copy, found, now_s, &clean);
+	capture_end();
+	assert_non_null(reopened);
+	journal_close(reopened, 0);
+	return found;
+}
+
+static inline int64_t journal_says(const char *text)
+{
+	struct table *found = journal_table(0);
+	struct address address = address_of(text);
+	const struct entry *entry = table_find(found, &address);
+	int64_t expiry_s = entry ? entry->expiry_s : 0;
+
+	table_free(found);
+	return expiry_s;
+}
+
+static inline void assert_map_says(const char *text, int64_t expiry_s)
+{
+	char value[32];
+	size_t len = 0;
+	const char *second;
+
+	snprintf(value, sizeof value, "%" PRId64, expiry_s);
+	assert_pair(map_path_1, text, expiry_s ? value : NULL);
+	second = reader_get(map_path_2, text, strlen(text) + 1, &len);
+	assert_int_equal(second != NULL, expiry_s != 0);
+	if (second != NULL)
+		assert_string_equal(second, value);
+}
+
+/* All three; 0: nowhere. */
+static inline void assert_everywhere(const char *text, int64_t expiry_s)
+{
+	assert_true(table_says(text) == expiry_s);
+	assert_map_says(text, expiry_s);
+	assert_true(journal_says(text) == expiry_s);
+}
+
+/* ---- trouble ---- */
+
+static inline int reader_lock(void)
+{
+	int fd = open(map_path_1, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_SH), 0);
+	return fd;
+}
+
+static inline int64_t elapsed_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Commits as the loop would until there are so many answers; the last log. */
+static inline const char *commit_until(int count, int64_t now_s)
+{
+	int64_t end_ms = elapsed_ms() + 5000;
+	const char *text = "";
+
+	while (answered < count && elapsed_ms() < end_ms) {
+		text = commit(now_s, true);
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	assert_int_equal(answered, count);
+	return text;
+}
+
+/* No file may become longer than this; -1: as before. */
+static inline void limit_file_size(off_t bytes)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes < 0 ? limit.rlim_max : (rlim_t)bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+#endif
