@@ -404,18 +404,14 @@ static void journal_fails(void **state)
 	assert_everywhere(C, 0);
 }
 
-static void disk_of_the_map_is_full(void **state)
+/* Adds until they are refused; then with room, they are not any more. */
+static void fill_the_disk(void)
 {
 	static const uint8_t other[2400000];
 	char text[ADDRESS_TEXT_MAX] = "";
 	const char *log;
 	int before;
 
-	(void)state;
-	world_end();
-	if (!small_disk("disk", "4m"))
-		skip();
-	world_setup_at("disk/map.db");
 	add(A, NOW);
 	commit(NOW, false);
 	scratch_write_bytes("disk/other", other, sizeof other);
@@ -432,7 +428,9 @@ static void disk_of_the_map_is_full(void **state)
 	assert_contains(log, "No space left");
 	for (int i = before; i < answered; i++)
 		assert_int_equal(answers[i].outcome, OUTCOME_SYSERR);
-	assert_everywhere(text, 0);
+	assert_true(table_says(text) == 0);
+	assert_true(journal_says(text) == 0);
+	assert_pair(map_path_1, text, NULL);
 	assert_int_equal(table_count(table), before);
 	assert_int_equal(reader_count(map_path_1), 3 * (before - 1) + 1);
 	assert_everywhere(A, NOW + LIFETIME);
@@ -440,9 +438,33 @@ static void disk_of_the_map_is_full(void **state)
 	assert_int_equal(unlink("disk/other"), 0);
 	add(text, NOW);
 	commit(NOW, true);
+	assert_answer(answered - 1, text, OUTCOME_OK, NOW + LIFETIME);
 	assert_everywhere(text, NOW + LIFETIME);
-	world_end();
-	assert_int_equal(umount("disk"), 0);
+	assert_verifies(map_path_1);
+	assert_int_equal(reader_count(map_path_1), 3 * before + 1);
+	assert_int_equal(reader_count(map_path_2), 3 * before + 1);
+}
+
+/* Either map: the first finds out before it is changed, the second after. */
+static void disk_of_a_map_is_full(void **state)
+{
+	(void)state;
+	for (int which = 0; which < 2; which++) {
+		world_end();
+		if (!small_disk("disk", "4m")) {
+			world_setup_at("first.db", "second.db");
+			skip();
+		}
+		if (which == 0)
+			world_setup_at("disk/map.db", "second.db");
+		else
+			world_setup_at("first.db", "disk/map.db");
+		fill_the_disk();
+		world_end();
+		assert_int_equal(umount("disk"), 0);
+		assert_int_equal(rmdir("disk"), 0);
+		world_setup_at("first.db", "second.db");
+	}
 }
 
 static void map_is_gone(void **state)
@@ -488,7 +510,7 @@ int main(void)
 	    TEST(taken_back_with_a_journal_that_fails),
 	    TEST(stopped_while_held),
 	    TEST(journal_fails),
-	    TEST(disk_of_the_map_is_full),
+	    TEST(disk_of_a_map_is_full),
 	    TEST(map_is_gone),
 	};
 

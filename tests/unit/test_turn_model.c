@@ -193,10 +193,59 @@ static void the_journal_stays_short(void **state)
 	table_free(found);
 }
 
+/* Refreshes of one address with a long name until the journal has grown. */
+static void lengthen(uint64_t bytes)
+{
+	static char name[255];
+	uint64_t until = journal_bytes(journal) + bytes;
+
+	memset(name, 'x', sizeof name);
+	while (journal_bytes(journal) < until) {
+		for (int i = 0; i < TURN; i++) {
+			struct request request = {
+			    .kind = REQUEST_ADD,
+			    .address = address_of(text_of(1)),
+			    .lifetime_s = LIFETIME,
+			};
+
+			assert_true(who_create(&request.who, name, sizeof name,
+					       name, sizeof name));
+			turn_request(turn, &request, NOW);
+		}
+		commit(NOW, false);
+		follow();
+	}
+}
+
+/* A few entries that live long do not keep a long journal. */
+static void survivors(void **state)
+{
+	struct table *found;
+
+	(void)state;
+	memset(model, 0, sizeof model);
+	for (int i = 0; i < ADDRESSES; i++)
+		ask(REQUEST_ADD, text_of(i), LIFETIME, NOW);
+	commit(NOW, false);
+	follow();
+	lengthen(18 << 20);
+	assert_true(journal_segments(journal) > 4);
+	settle(NOW);
+	assert_int_equal(journal_segments(journal), 1);
+	lengthen(9 << 20); /* where they are now is kept, too */
+	assert_in_range(journal_segments(journal), 3, 4);
+	found = journal_table(NOW);
+	assert_int_equal(table_count(found), ADDRESSES);
+	compare(found, NOW);
+	table_free(found);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(anything, world_setup,
+					    world_teardown),
+	    cmocka_unit_test_setup_teardown(survivors, world_setup,
 					    world_teardown),
 	    cmocka_unit_test_setup_teardown(the_journal_stays_short,
 					    world_setup, world_teardown),

@@ -36,7 +36,7 @@ static struct journal *journal;
 static struct maps *maps;
 static struct turn *turn;
 
-static char map_path_1[64], map_path_2[] = "second.db";
+static char map_path_1[64], map_path_2[64];
 static char journal_path[] = "journal", copy_path[] = "copy";
 
 static inline void note_answer(const struct request *request,
@@ -73,11 +73,12 @@ static inline void world_end(void)
 	turn = NULL;
 }
 
-static inline int world_setup_at(const char *map_path)
+static inline int world_setup_at(const char *first, const char *second)
 {
 	nftw(journal_path, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
 	mkdir(journal_path, 0700);
-	snprintf(map_path_1, sizeof map_path_1, "%s", map_path);
+	snprintf(map_path_1, sizeof map_path_1, "%s", first);
+	snprintf(map_path_2, sizeof map_path_2, "%s", second);
 	unlink(map_path_1);
 	unlink(map_path_2);
 	world_maps[0] =
@@ -97,7 +98,7 @@ static inline int world_setup_at(const char *map_path)
 static inline int world_setup(void **state)
 {
 	(void)state;
-	return world_setup_at("first.db");
+	return world_setup_at("first.db", "second.db");
 }
 
 static inline int world_teardown(void **state)
