@@ -172,10 +172,20 @@ void map_close(struct map *map)
 {
 	if (map == NULL)
 		return;
+	/* close() writes what is in the cache, even with DB_NOSYNC */
+	DB_MPOOLFILE *cache = map->db->get_mpf(map->db);
+	if (map->owner_fd < 0 && cache != NULL)
+		cache->set_flags(cache, DB_MPOOL_NOFILE, 1);
 	map->db->close(map->db, 0);
+	map_disown(map);
+	free(map);
+}
+
+void map_disown(struct map *map)
+{
 	if (map->owner_fd >= 0)
 		close(map->owner_fd);
-	free(map);
+	map->owner_fd = -1;
 }
 
 const char *map_path(const struct map *map)

@@ -38,6 +38,11 @@ int map_open_to_read(const struct map_config *config, struct map **out);
 int map_create(const struct map_config *config, const char *path,
 	       struct map **out);
 void map_close(struct map *map); /* NULL is fine */
+/*
+ * From here on the file may be opened again, to take this one's place; closing
+ * this one then writes nothing any more.
+ */
+void map_disown(struct map *map);
 
 const char *map_path(const struct map *map);
 const struct map_config *map_config(const struct map *map);

@@ -136,6 +136,7 @@ bool maps_are_current(const struct maps *maps)
 bool maps_rebuild(struct maps *maps, struct table *table)
 {
 	for (size_t i = 0; i < maps->count; i++) {
+		map_disown(maps->map[i]);
 		struct map *map =
 		    mapfile_build(map_config(maps->map[i]), table);
 		if (map == NULL)

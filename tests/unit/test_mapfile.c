@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "map_reader.h"
+#include "maps.h"
 
 #define PATH "map.db"
 #define ASIDE PATH ".damaged"
@@ -431,6 +432,43 @@ static void in_place(void **state)
 	assert_contains(text, "cannot be built");
 }
 
+/* The same while it is open and has been damaged. */
+static void rebuilt_in_place(void **state)
+{
+	struct config all = {.maps = &config, .map_count = 1};
+	struct address foreign = address_of("10.0.0.1");
+	struct maps *maps;
+	struct stat before;
+	const char *text;
+	bool built;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("not run, needs root to become another user\n");
+		skip();
+	}
+	assert_int_equal(chmod(scratch_dir, 0755), 0);
+	mkdir("dir", 0755);
+	config.path = in_dir;
+	scratch_write(in_dir, "");
+	assert_int_equal(chown(in_dir, NOBODY, NOBODY), 0);
+	before = stat_of(in_dir);
+	assert_int_equal(seteuid(NOBODY), 0);
+	capture_begin();
+	maps = maps_open(&all, table, true);
+	/* what the old handle has not written yet, it never shall */
+	built = maps != NULL && maps_put(maps, &foreign, 1999999999) == 0 &&
+		truncate(in_dir, PAGE) == 0 && maps_rebuild(maps, table);
+	text = capture_end();
+	assert_int_equal(seteuid(0), 0);
+	assert_contains(text, "built entries");
+	assert_true(built);
+	assert_true(maps_are_current(maps));
+	assert_int_equal(stat_of(in_dir).st_ino, before.st_ino);
+	maps_close(maps);
+	assert_says_the_same(in_dir);
+}
+
 /* ---- DRAC 1.12 ---- */
 
 static struct {
@@ -529,6 +567,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(waits_for_a_reader, setup,
 					    teardown),
 	    cmocka_unit_test_setup_teardown(in_place, setup, teardown),
+	    cmocka_unit_test_setup_teardown(rebuilt_in_place, setup, teardown),
 	    cmocka_unit_test_setup_teardown(taken_over, setup, teardown),
 	    cmocka_unit_test_setup_teardown(nothing_to_take_over, setup,
 					    teardown),
