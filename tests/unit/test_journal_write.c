@@ -361,7 +361,7 @@ static void a_removal_outlives_the_put(void **state)
 	put(2, 200);
 	assert_int_equal(fill_segment(), 2);
 	take(1);
-	for (uint32_t number = 3; number < 6; number++) {
+	for (uint32_t number = 3; number < 6; number += 2) { /* opening: one */
 		assert_int_equal(fill_segment(), number);
 		model_close();
 		assert_true(segment_exists(1));
@@ -369,7 +369,6 @@ static void a_removal_outlives_the_put(void **state)
 		model_open();
 		assert_int_equal(model[1].segment, 0);
 		assert_int_equal(model[2].expiry_s, 200);
-		number++; /* that one has begun a segment, too */
 	}
 	put(2, 300); /* now nothing keeps it */
 	model_close();
