@@ -97,6 +97,9 @@ def read_map(path, scratch):
     return dict(zip(data[::2], data[1::2]))
 
 
+LSAN_SUPPRESSIONS = pathlib.Path(__file__).parent / "lsan.supp"
+
+
 class Dracd:
     """
     settings: names of DESIGN.md section 9 with `_` for `-`; maps: a list of
@@ -153,6 +156,9 @@ class Dracd:
     def environment(self):
         env = dict(os.environ, **self.env)
         env.setdefault("ASAN_OPTIONS", "verify_asan_link_order=0")
+        # Berkeley DB forgets memory when it verifies a file of garbage.
+        env.setdefault("LSAN_OPTIONS", "print_suppressions=0:suppressions=" +
+                       str(LSAN_SUPPRESSIONS))
         env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
         return env
 

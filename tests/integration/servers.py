@@ -55,7 +55,7 @@ def fetch():
 
 def tool(name):
     """A program of tests/tools: one of the plain build will do for all."""
-    return BUILDS[0] / "tools" / name
+    return TOP / os.environ.get("DRACD_TOOLS", BUILDS[0]) / "tools" / name
 
 
 class Space:

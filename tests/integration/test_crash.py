@@ -114,7 +114,8 @@ def seed():
 @pytest.fixture
 def preload(build):
     """The preload of the first build; the others may be sanitized."""
-    first = os.environ.get("DRACD_BUILD", "build").split(":")[0]
+    first = os.environ.get("DRACD_TOOLS") or os.environ.get(
+        "DRACD_BUILD", "build").split(":")[0]
     path = pathlib.Path(first).resolve() / "preload" / "killwrite.so"
     assert path.exists(), "make tests-build makes it"
     return path
