@@ -5,6 +5,7 @@
 #include "chores.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "log.h"
@@ -119,15 +120,81 @@ int chores_timeout_ms(struct chores *chores, int64_t now_s)
 /* ---- slices ---------------------------------------------------------------
  */
 
+static bool can_leave(const struct entry *entry, int64_t now_s)
+{
+	return entry->expiry_s <= now_s &&
+	       !(entry->flags & (ENTRY_PENDING | ENTRY_LEAVING));
+}
+
+static int leave(struct chores *chores, struct entry *entry)
+{
+	entry->flags |= ENTRY_LEAVING;
+	chores->expired[chores->expired_count++] = entry;
+	return maps_remove(chores->maps, &entry->address);
+}
+
+enum { STOP = -1 }; /* no errno, no code of Berkeley DB */
+
+/* The neighbours of an expired entry that leave with it. */
+struct neighbours {
+	struct chores *chores;
+	int64_t now_s;
+	int count;
+	struct entry *entry[EXPIRE_SLICE];
+};
+
+/* Ends the walk at the first key whose entry stays. */
+static int see_neighbour(void *context, const void *key, size_t key_len,
+			 const void *value, size_t value_len)
+{
+	struct neighbours *n = context;
+	char text[ADDRESS_TEXT_MAX] = "";
+	struct address address;
+	(void)value;
+	(void)value_len;
+	if (key_len >= sizeof(text))
+		return STOP;
+	memcpy(text, key, key_len);
+	if (!address_from_text(&address, text))
+		return STOP;
+	struct entry *entry = table_find(n->chores->table, &address);
+	if (entry == NULL || !can_leave(entry, n->now_s) ||
+	    n->chores->expired_count + n->count >= EXPIRE_SLICE)
+		return STOP;
+	for (int i = 0; i < n->count; i++)
+		if (n->entry[i] == entry)
+			return STOP; /* another key of the same one */
+	n->entry[n->count++] = entry;
+	return 0;
+}
+
+/*
+ * Where many expire together, those next to each other in the map go
+ * together: they share its pages.
+ */
+static int put_neighbours(struct chores *chores, const struct entry *entry,
+			  int64_t now_s)
+{
+	struct neighbours n = {.chores = chores, .now_s = now_s};
+	int error =
+	    maps_walk_from(chores->maps, &entry->address, see_neighbour, &n);
+	if (error == STOP)
+		error = 0;
+	for (int i = 0; i < n.count && error == 0; i++)
+		error = leave(chores, n.entry[i]);
+	return error;
+}
+
 static int put_expired(struct chores *chores, int64_t now_s)
 {
 	int error = 0;
 	struct entry *entry = table_first(chores->table);
 	while (entry != NULL && entry->expiry_s <= now_s && error == 0 &&
 	       chores->expired_count < EXPIRE_SLICE) {
-		if (!(entry->flags & ENTRY_PENDING)) {
-			error = maps_remove(chores->maps, &entry->address);
-			chores->expired[chores->expired_count++] = entry;
+		if (can_leave(entry, now_s)) {
+			error = leave(chores, entry);
+			if (error == 0)
+				error = put_neighbours(chores, entry, now_s);
 		}
 		entry = table_next(chores->table, entry);
 	}
@@ -149,9 +216,17 @@ static int put_refreshed(struct chores *chores, int64_t now_s, int slice)
 	return error;
 }
 
+/* The slices did not go the whole way. */
+static void drop_slices(struct chores *chores)
+{
+	for (int i = 0; i < chores->expired_count; i++)
+		chores->expired[i]->flags &= (uint8_t)~ENTRY_LEAVING;
+	chores->expired_count = chores->refreshed_count = 0;
+}
+
 int chores_put(struct chores *chores, int64_t now_s, bool idle)
 {
-	chores->expired_count = chores->refreshed_count = 0;
+	drop_slices(chores);
 	if (is_postponed(chores))
 		return 0;
 	bool refresh = refresh_is_due(chores, idle);
@@ -179,7 +254,7 @@ void chores_done(struct chores *chores)
 
 void chores_failed(struct chores *chores)
 {
-	chores->expired_count = chores->refreshed_count = 0;
+	drop_slices(chores);
 	chores->not_before_ns = monotonic_ns() + RETRY_MS * INT64_C(1000000);
 }
 

@@ -20,6 +20,12 @@
 
 enum {
 	PAGE_SIZE = 4096,
+	/*
+	 * A sync walks all of it, a put that misses it reads a page: measured,
+	 * this much is never worse than the default of 256 KB, and a third
+	 * better for a turn of many puts.
+	 */
+	CACHE_BYTES = 1024 * 1024,
 	/* Half full leaves, 15-byte keys: one entry takes about 64 bytes. */
 	ENTRY_BYTES = 64,
 	/* A put may split a leaf, and seldom the levels above it. */
@@ -119,7 +125,8 @@ static int open_file(const struct map_config *config, const char *path,
 	}
 	map->db->set_errcall(map->db, log_library);
 	map->db->set_errpfx(map->db, config->path);
-	if (flags & DB_CREATE)
+	error = map->db->set_cachesize(map->db, 0, CACHE_BYTES, 1);
+	if (error == 0 && (flags & DB_CREATE))
 		error = map->db->set_pagesize(map->db, PAGE_SIZE);
 	if (error == 0)
 		error = map->db->open(map->db, NULL, path, NULL,
@@ -432,19 +439,39 @@ int map_sync(struct map *map)
 	return error;
 }
 
-int map_walk(struct map *map, map_see *see, void *context)
+/* From where the first get with `flags` puts the cursor. */
+static int walk(struct map *map, DBT *key, uint32_t flags, map_see *see,
+		void *context)
 {
 	DBC *cursor;
 	int error = map->db->cursor(map->db, NULL, &cursor, 0);
 	if (error != 0)
 		return error;
-	DBT key = {0}, value = {0};
-	while ((error = cursor->get(cursor, &key, &value, DB_NEXT)) == 0) {
+	DBT value = {0};
+	while ((error = cursor->get(cursor, key, &value, flags)) == 0) {
 		error =
-		    see(context, key.data, key.size, value.data, value.size);
+		    see(context, key->data, key->size, value.data, value.size);
 		if (error != 0)
 			break;
+		flags = DB_NEXT;
 	}
 	cursor->close(cursor);
 	return error == DB_NOTFOUND ? 0 : error;
+}
+
+int map_walk(struct map *map, map_see *see, void *context)
+{
+	DBT key = {0};
+	return walk(map, &key, DB_FIRST, see, context);
+}
+
+int map_walk_from(struct map *map, const struct address *address, map_see *see,
+		  void *context)
+{
+	struct address_keys keys;
+	if (map->config->type != MAP_BTREE)
+		return 0;
+	address_keys(address, &keys);
+	DBT key = {.data = keys.text[0], .size = keys.len[0]};
+	return walk(map, &key, DB_SET_RANGE, see, context);
 }

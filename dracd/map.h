@@ -81,6 +81,12 @@ int map_sync(struct map *map);
 typedef int map_see(void *context, const void *key, size_t key_len,
 		    const void *value, size_t value_len);
 int map_walk(struct map *map, map_see *see, void *context);
+/*
+ * The same from the first key on that is not before the address's, in the
+ * order of keys. Nothing where keys have no order.
+ */
+int map_walk_from(struct map *map, const struct address *address, map_see *see,
+		  void *context);
 
 uint64_t map_file_size(const struct map *map);
 

@@ -15,182 +15,12 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "mapdiff.h"
 
 enum {
 	LOCK_WAIT_MS = 5000,
 	SLICE_KEYS = 128, /* written under one lock: well under 1 ms */
-	EXPIRY_DIGITS_MAX = 12,
 };
-
-/* One key to write. sort: its first bytes; near order is good enough. */
-struct item {
-	uint64_t sort[2];
-	struct entry *entry;
-	int which; /* of address_keys */
-};
-
-struct items {
-	struct item *item;
-	size_t count, room;
-};
-
-/* Keys to remove, each behind its length. */
-struct keys {
-	char *byte;
-	size_t used, room, count;
-};
-
-/* ---- lists ------------------------------------------------------------ */
-
-static uint64_t big_endian(const char *byte)
-{
-	uint64_t word;
-	memcpy(&word, byte, sizeof(word));
-	return __builtin_bswap64(word);
-}
-
-static bool items_add(struct items *items, struct entry *entry,
-		      const struct address_keys *keys, int which)
-{
-	if (items->count == items->room) {
-		size_t room = items->room ? 2 * items->room : 1024;
-		struct item *item =
-		    reallocarray(items->item, room, sizeof(*item));
-		if (item == NULL)
-			return false;
-		items->item = item;
-		items->room = room;
-	}
-	char text[16] = "";
-	memccpy(text, keys->text[which], '\0', sizeof(text));
-	items->item[items->count++] = (struct item){
-	    {big_endian(text), big_endian(text + 8)}, entry, which};
-	return true;
-}
-
-static int item_compare(const void *a, const void *b)
-{
-	const struct item *x = a, *y = b;
-	if (x->sort[0] != y->sort[0])
-		return x->sort[0] < y->sort[0] ? -1 : 1;
-	return (x->sort[1] > y->sort[1]) - (x->sort[1] < y->sort[1]);
-}
-
-static bool keys_add(struct keys *keys, const void *key, size_t len)
-{
-	size_t needed = keys->used + sizeof(len) + len;
-	if (needed > keys->room) {
-		char *byte = realloc(keys->byte, 2 * needed + 1024);
-		if (byte == NULL)
-			return false;
-		keys->byte = byte;
-		keys->room = 2 * needed + 1024;
-	}
-	memcpy(keys->byte + keys->used, &len, sizeof(len));
-	if (len > 0)
-		memcpy(keys->byte + keys->used + sizeof(len), key, len);
-	keys->used = needed;
-	keys->count++;
-	return true;
-}
-
-/* ---- comparing -------------------------------------------------------- */
-
-struct comparison {
-	struct table *table;
-	bool nul;
-	uint8_t *seen; /* by slot: a bit for each right key */
-	struct keys wrong;
-};
-
-/* Copies what may be text, without its NUL; false: it cannot be text. */
-static bool stored_text(char *text, size_t size, const void *data, size_t len,
-			bool nul)
-{
-	const char *byte = data;
-	if (nul && (len == 0 || byte[--len] != '\0'))
-		return false;
-	if (len == 0 || len >= size || memchr(byte, '\0', len) != NULL)
-		return false;
-	memcpy(text, byte, len);
-	text[len] = '\0';
-	return true;
-}
-
-static bool expiry_from_text(int64_t *expiry_s, const char *text)
-{
-	size_t len = strspn(text, "0123456789");
-	if (len == 0 || len > EXPIRY_DIGITS_MAX || text[len] != '\0')
-		return false;
-	*expiry_s = strtoll(text, NULL, 10);
-	return true;
-}
-
-static bool key_address(struct address *address, const char *key)
-{
-	if (strncmp(key, "ipv6:", 5) == 0)
-		key += 5;
-	return address_from_text(address, key);
-}
-
-/* Marks the key as seen if the table says the same; else it is wrong. */
-static bool key_is_right(struct comparison *c, const char *key, int64_t value)
-{
-	struct address address;
-	if (!key_address(&address, key))
-		return false;
-	struct entry *entry = table_find(c->table, &address);
-	if (entry == NULL)
-		return false;
-	struct address_keys keys;
-	address_keys(&address, &keys);
-	for (int i = 0; i < keys.count; i++)
-		if (strcmp(key, keys.text[i]) == 0) {
-			if (value == entry->expiry_s)
-				c->seen[table_slot(entry)] |= (uint8_t)(1 << i);
-			return true; /* another value is overwritten */
-		}
-	return false;
-}
-
-static int compare_pair(void *context, const void *key, size_t key_len,
-			const void *value, size_t value_len)
-{
-	struct comparison *c = context;
-	char key_text[ADDRESS_TEXT_MAX], value_text[EXPIRY_DIGITS_MAX + 1];
-	int64_t expiry_s = -1;
-	bool is_text =
-	    stored_text(key_text, sizeof(key_text), key, key_len, c->nul);
-	if (!stored_text(value_text, sizeof(value_text), value, value_len,
-			 c->nul) ||
-	    !expiry_from_text(&expiry_s, value_text))
-		expiry_s = -1;
-	if (is_text && key_is_right(c, key_text, expiry_s))
-		return 0;
-	return keys_add(&c->wrong, key, key_len) ? 0 : ENOMEM;
-}
-
-/* Every key of every entry that was not seen; seen == NULL: all of them. */
-static int collect(struct table *table, const uint8_t *seen,
-		   struct items *items)
-{
-	uint32_t slots = table_slots(table);
-	for (uint32_t slot = 1; slot <= slots; slot++) {
-		struct entry *entry = table_at(table, slot);
-		if (entry == NULL)
-			continue;
-		struct address_keys keys;
-		address_keys(&entry->address, &keys);
-		for (int i = 0; i < keys.count; i++)
-			if ((seen == NULL || !(seen[slot] & 1 << i)) &&
-			    !items_add(items, entry, &keys, i))
-				return ENOMEM;
-	}
-	if (items->count > 0)
-		qsort(items->item, items->count, sizeof(*items->item),
-		      item_compare);
-	return 0;
-}
 
 /* ---- writing ---------------------------------------------------------- */
 
@@ -206,8 +36,8 @@ static int lock_wait(struct map *map)
 	return EWOULDBLOCK;
 }
 
-static int put_slice(struct map *map, const struct item *item, size_t count,
-		     bool in_use)
+static int put_slice(struct map *map, const struct mapdiff_item *item,
+		     size_t count, bool in_use)
 {
 	int error = in_use ? map_reserve(map, count) : 0;
 	for (size_t i = 0; i < count && error == 0; i++) {
@@ -220,7 +50,8 @@ static int put_slice(struct map *map, const struct item *item, size_t count,
 }
 
 /* in_use: an MTA may be reading the file. */
-static int put_items(struct map *map, const struct items *items, bool in_use)
+static int put_items(struct map *map, const struct mapdiff_items *items,
+		     bool in_use)
 {
 	int error = 0;
 	for (size_t i = 0; i < items->count && error == 0; i += SLICE_KEYS) {
@@ -236,7 +67,7 @@ static int put_items(struct map *map, const struct items *items, bool in_use)
 	return error;
 }
 
-static int remove_keys(struct map *map, const struct keys *keys)
+static int remove_keys(struct map *map, const struct mapdiff_keys *keys)
 {
 	size_t at = 0;
 	int error = 0;
@@ -279,7 +110,7 @@ static void mark_all_in_map(struct table *table)
 	uint32_t slots = table_slots(table);
 	for (uint32_t slot = 1; slot <= slots; slot++) {
 		struct entry *entry = table_at(table, slot);
-		if (entry != NULL)
+		if (entry != NULL && mapdiff_is_published(entry))
 			entry->flags |= ENTRY_IN_MAP;
 	}
 }
@@ -289,25 +120,18 @@ static void mark_all_in_map(struct table *table)
 /* Corrects in place what differs from the table. */
 static int mend(struct map *map, struct table *table)
 {
-	struct comparison c = {
-	    .table = table,
-	    .nul = map_config(map)->nul,
-	    .seen = calloc((size_t)table_slots(table) + 1, 1),
-	};
-	struct items missing = {0};
-	int error = c.seen ? map_walk(map, compare_pair, &c) : ENOMEM;
+	struct mapdiff_items missing = {0};
+	struct mapdiff_keys wrong = {0};
+	int error = mapdiff(map, table, &missing, &wrong);
 	if (error == 0)
-		error = collect(table, c.seen, &missing);
-	if (error == 0)
-		error = remove_keys(map, &c.wrong);
+		error = remove_keys(map, &wrong);
 	if (error == 0)
 		error = put_items(map, &missing, true);
-	if (error == 0 && missing.count + c.wrong.count > 0)
+	if (error == 0 && missing.count + wrong.count > 0)
 		log_write(LOG_NOTICE, "map=%s mended: put=%zu removed=%zu",
-			  map_path(map), missing.count, c.wrong.count);
+			  map_path(map), missing.count, wrong.count);
 	free(missing.item);
-	free(c.wrong.byte);
-	free(c.seen);
+	free(wrong.byte);
 	return error;
 }
 
@@ -315,12 +139,14 @@ static int build_beside(const struct map_config *config, struct table *table,
 			const char *beside)
 {
 	struct map *map;
-	struct items all = {0};
-	int error = collect(table, NULL, &all);
+	struct mapdiff_items all = {0};
+	int error = mapdiff_all(table, &all);
 	if (error == 0)
 		error = map_create(config, beside, &map);
 	if (error == 0) {
 		error = put_items(map, &all, false);
+		if (error == 0)
+			error = map_sync(map);
 		if (error == 0)
 			error = pregrow(map);
 		map_close(map);
@@ -350,8 +176,8 @@ static int move_over(const char *path, const char *beside)
 static int build_in_place(const struct map_config *config, struct table *table,
 			  struct map **out)
 {
-	struct items all = {0};
-	int error = collect(table, NULL, &all);
+	struct mapdiff_items all = {0};
+	int error = mapdiff_all(table, &all);
 	if (error == 0 && truncate(config->path, 0) != 0)
 		error = errno;
 	if (error == 0)
@@ -448,15 +274,10 @@ static int import_pair(void *context, const void *key, size_t key_len,
 		       const void *value, size_t value_len)
 {
 	struct import *import = context;
-	char key_text[ADDRESS_TEXT_MAX], value_text[EXPIRY_DIGITS_MAX + 1];
-	struct address address;
-	int64_t expiry_s;
-	if (stored_text(key_text, sizeof(key_text), key, key_len, false) &&
-	    stored_text(value_text, sizeof(value_text), value, value_len,
-			false) &&
-	    key_address(&address, key_text) &&
-	    expiry_from_text(&expiry_s, value_text))
-		import->found(import->context, &address, expiry_s);
+	struct mapdiff_pair pair;
+	if (mapdiff_read(&pair, key, key_len, value, value_len, false) &&
+	    pair.expiry_s >= 0)
+		import->found(import->context, &pair.address, pair.expiry_s);
 	return 0;
 }
 

@@ -125,6 +125,12 @@ int maps_sync(struct maps *maps)
 	return first;
 }
 
+int maps_walk_from(struct maps *maps, const struct address *address,
+		   map_see *see, void *context)
+{
+	return map_walk_from(maps->map[0], address, see, context);
+}
+
 bool maps_are_current(const struct maps *maps)
 {
 	for (size_t i = 0; i < maps->count; i++)

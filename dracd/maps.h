@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "config.h"
+#include "map.h"
 #include "table.h"
 
 struct maps;
@@ -40,6 +41,10 @@ int maps_put(struct maps *maps, const struct address *address,
 	     int64_t expiry_s);
 int maps_remove(struct maps *maps, const struct address *address);
 int maps_sync(struct maps *maps);
+
+/* map_walk_from() of the first map. */
+int maps_walk_from(struct maps *maps, const struct address *address,
+		   map_see *see, void *context);
 
 /* Whether every path still names the file that is open. */
 bool maps_are_current(const struct maps *maps);

@@ -230,6 +230,19 @@ struct entry *table_find(struct table *table, const struct address *address)
 	return NULL;
 }
 
+void table_prefetch_bucket(const struct table *table,
+			   const struct address *address)
+{
+	__builtin_prefetch(bucket(table, bucket_of(table, address)));
+}
+
+void table_prefetch_entry(const struct table *table,
+			  const struct address *address)
+{
+	__builtin_prefetch(
+	    at(table, *bucket(table, bucket_of(table, address))));
+}
+
 /* ---- order by expiry ----------------------------------------------- */
 
 static struct second *second_get(struct table *table, int64_t at_s)

@@ -20,6 +20,7 @@ enum entry_flag {
 	ENTRY_IN_MAP = 1,   /* published: every map has a value for it */
 	ENTRY_PENDING = 2,  /* in a turn that is not yet published */
 	ENTRY_REMOVING = 4, /* and that turn removes it */
+	ENTRY_LEAVING = 8,  /* expired, and in the slice under way */
 };
 
 struct entry {
@@ -44,6 +45,14 @@ void table_free(struct table *table); /* also every who */
 
 uint32_t table_count(const struct table *table);
 struct entry *table_find(struct table *table, const struct address *address);
+/*
+ * For many lookups in a row: called for all of them, the one and then the
+ * other, they let the memory come while something else is done.
+ */
+void table_prefetch_bucket(const struct table *table,
+			   const struct address *address);
+void table_prefetch_entry(const struct table *table,
+			  const struct address *address);
 /* The address must not be in the table yet. NULL: out of memory. */
 struct entry *table_insert(struct table *table, const struct address *address,
 			   int64_t expiry_s);
