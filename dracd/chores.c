@@ -14,11 +14,11 @@
 enum {
 	EXPIRE_SLICE = 32,
 	REFRESH_SLICE = 32,
-	IDLE_SLICE = 4,       /* refreshes in an empty poll */
+	IDLE_SLICE =
+	    1, /* refreshes in an empty poll: measured, more cost calls */
 	TIDY_SLICE = 32,      /* records written anew */
 	TIDY_LOOK = 512,      /* records looked at for them */
 	REFRESH_AGE_MS = 500, /* then refreshes are published in any case */
-	IDLE_MS = 1, /* then fewer than a slice are published as well */
 	POSTPONE_MS = 5,
 	RETRY_MS = 1000,
 };
@@ -111,10 +111,11 @@ int chores_timeout_ms(struct chores *chores, int64_t now_s)
 		if (left_ns > 0)
 			return (int)(left_ns / 1000000) + 1;
 	}
-	if (chores->resync || chores->untidy || expiry_is_due(chores, now_s))
-		return 0;
-	uint32_t dirty = table_dirty_count(chores->table);
-	return dirty >= IDLE_SLICE ? 0 : dirty > 0 ? IDLE_MS : -1;
+	return chores->resync || chores->untidy ||
+		       expiry_is_due(chores, now_s) ||
+		       table_first_dirty(chores->table) != NULL
+		   ? 0
+		   : -1;
 }
 
 /* ---- slices ---------------------------------------------------------------

@@ -42,7 +42,7 @@ struct table {
 	struct seconds seconds;
 	struct second *free_seconds; /* kept, so that undoing never allocates */
 	struct second *recent;       /* the last one linked to, or NULL */
-	uint32_t dirty_head, dirty_tail, dirty_count;
+	uint32_t dirty_head, dirty_tail;
 };
 
 _Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
@@ -392,7 +392,6 @@ void table_mark_dirty(struct table *table, struct entry *entry)
 	if (entry->dirty)
 		return;
 	entry->dirty = true;
-	table->dirty_count++;
 	entry->dirty_next = NONE;
 	entry->dirty_prev = table->dirty_tail;
 	if (table->dirty_tail != NONE)
@@ -407,7 +406,6 @@ void table_clear_dirty(struct table *table, struct entry *entry)
 	if (!entry->dirty)
 		return;
 	entry->dirty = false;
-	table->dirty_count--;
 	if (entry->dirty_prev != NONE)
 		at(table, entry->dirty_prev)->dirty_next = entry->dirty_next;
 	else
@@ -416,11 +414,6 @@ void table_clear_dirty(struct table *table, struct entry *entry)
 		at(table, entry->dirty_next)->dirty_prev = entry->dirty_prev;
 	else
 		table->dirty_tail = entry->dirty_prev;
-}
-
-uint32_t table_dirty_count(const struct table *table)
-{
-	return table->dirty_count;
 }
 
 struct entry *table_first_dirty(struct table *table)

@@ -72,7 +72,6 @@ struct entry *table_next(struct table *table, const struct entry *entry);
 
 void table_mark_dirty(struct table *table, struct entry *entry);
 void table_clear_dirty(struct table *table, struct entry *entry);
-uint32_t table_dirty_count(const struct table *table);
 /* The one marked first; NULL: none. */
 struct entry *table_first_dirty(struct table *table);
 struct entry *table_next_dirty(struct table *table, const struct entry *entry);
