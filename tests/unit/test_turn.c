@@ -325,6 +325,39 @@ static void map_is_gone(void **state)
 	assert_everywhere(C, NOW + LIFETIME);
 }
 
+/*
+ * Neighbours in the map leave together, but only those whose time has come:
+ * one in three stays, IPv6 has its three keys between them.
+ */
+static void many_expire_together(void **state)
+{
+	enum { MANY = 300, SHORT = 100 };
+	char text[ADDRESS_TEXT_MAX];
+	int passes = 0;
+
+	(void)state;
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof text,
+			 i % 7 ? "192.0.%d.%d" : "2001:db8::%d:%d", i / 250 + 1,
+			 i % 250 + 1);
+		ask(REQUEST_ADD, text, i % 3 ? SHORT : LIFETIME, NOW);
+	}
+	commit(NOW, false);
+	assert_int_equal(answered, MANY);
+	while (turn_next_expiry(turn) <= NOW + SHORT) {
+		commit(NOW + SHORT, false);
+		assert_in_range(++passes, 1, MANY / 3 * 2 / 32 + 1);
+	}
+	assert_int_equal(table_count(table), MANY / 3);
+	assert_int_equal(stats.expiries, MANY / 3 * 2);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(text, sizeof text,
+			 i % 7 ? "192.0.%d.%d" : "2001:db8::%d:%d", i / 250 + 1,
+			 i % 250 + 1);
+		assert_map_says(text, i % 3 ? 0 : NOW + LIFETIME);
+	}
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -343,6 +376,7 @@ int main(void)
 	    TEST(journal_fails),
 	    TEST(disk_of_a_map_is_full),
 	    TEST(map_is_gone),
+	    TEST(many_expire_together),
 	};
 
 	map_library_init();

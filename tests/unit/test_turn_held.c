@@ -92,6 +92,30 @@ static void a_refresh_beside_what_is_taken_back(void **state)
 }
 
 /* Something else was written meanwhile: it cannot just be cut off. */
+/* What is held is refused in the end, so no new file may say it. */
+static void built_anew_while_held(void **state)
+{
+	int fd;
+
+	(void)state;
+	add(A, NOW);
+	commit(NOW, false);
+	fd = reader_lock();
+	add(B, NOW);
+	commit(NOW, false);
+	assert_int_equal(answered, 1);
+	unlink(map_path_1);
+	capture_begin();
+	turn_check_maps(turn);
+	assert_contains(capture_end(), "building it anew");
+	assert_map_says(A, NOW + LIFETIME);
+	assert_map_says(B, 0);
+	close(fd);
+	commit(NOW, false);
+	assert_answer(1, B, OUTCOME_OK, NOW + LIFETIME);
+	assert_everywhere(B, NOW + LIFETIME);
+}
+
 static void taken_back_by_records(void **state)
 {
 	int fd;
@@ -178,6 +202,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(held_and_let_go),
 	    TEST(held_for_too_long),
+	    TEST(built_anew_while_held),
 	    TEST(a_refresh_beside_what_is_taken_back),
 	    TEST(taken_back_by_records),
 	    TEST(taken_back_with_a_journal_that_fails),
