@@ -38,13 +38,16 @@ struct flush {
 	atomic_bool dirty;
 };
 
-static void sync_data(int fd)
+static bool sync_data(int fd)
 {
 	static struct log_limit limit;
-	if (fdatasync(fd) != 0 && log_allowed(&limit))
+	if (fdatasync(fd) == 0)
+		return true;
+	if (log_allowed(&limit))
 		log_errno(LOG_ERR,
 			  "journal cannot be flushed to disk; entries survive "
 			  "a crash of dracd but not of the system");
+	return false;
 }
 
 static void remove_name(const struct flush *flush, const char *name)
@@ -66,8 +69,8 @@ static void flush_all(struct flush *flush, struct job *jobs, int fd,
 			sync_data(job->fd);
 			close(job->fd);
 		}
-	if (fd >= 0 && atomic_exchange(&flush->dirty, false))
-		sync_data(fd);
+	if (fd >= 0 && atomic_exchange(&flush->dirty, false) && !sync_data(fd))
+		flush_dirty(flush); /* again in the next round */
 	if (created && fsync(flush->dir_fd) != 0)
 		log_errno(LOG_ERR, "journal directory cannot be flushed");
 	while (jobs != NULL) {

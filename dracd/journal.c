@@ -252,6 +252,11 @@ static bool replay_all(struct journal *journal, bool initialize,
 			char name[SEGMENT_NAME_MAX];
 			replay_name(name, numbers[i]);
 			done = unlinkat(journal->dir_fd, name, 0) == 0;
+			if (!done)
+				log_errno(LOG_CRIT,
+					  "journal segment=%s cannot be "
+					  "removed",
+					  name);
 		} else if ((done = replay_segment(journal->dir_fd, numbers[i],
 						  i + 1 == count, replayed,
 						  journal, &result))) {

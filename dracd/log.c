@@ -114,12 +114,12 @@ static size_t frame(int priority, char *out, size_t size)
 	time_t now_s = time(NULL);
 	struct tm now;
 	char stamp[STAMP_LEN] = "";
-	size_t len = 0;
 
 	if (!state.to_syslog) {
+		/* the journal knows the program */
 		if (state.to_journal)
-			len = appendf(out, 0, size, "<%d>", LOG_PRI(priority));
-		return appendf(out, len, size, "%s: ", state.program);
+			return appendf(out, 0, size, "<%d>", LOG_PRI(priority));
+		return appendf(out, 0, size, "%s: ", state.program);
 	}
 	if (localtime_r(&now_s, &now) != NULL)
 		strftime(stamp, sizeof stamp, "%b %e %H:%M:%S", &now);

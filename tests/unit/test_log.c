@@ -283,7 +283,7 @@ static void level_for_the_journal(void **state)
 	setenv("JOURNAL_STREAM", stream, 1);
 	log_open("dracd", true);
 	log_write(LOG_ERR, "x");
-	assert_string_equal(capture_end(), "<3>dracd: x\n");
+	assert_string_equal(capture_end(), "<3>x\n");
 
 	capture_begin();
 	setenv("JOURNAL_STREAM", "1:2", 1);
