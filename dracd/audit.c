@@ -3,8 +3,8 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "record.h"
 
@@ -21,17 +21,16 @@ const char *audit_caller(const struct origin *origin,
 
 static bool may_speak(void)
 {
-	static time_t second_s;
+	static int64_t second_s;
 	static uint64_t lines;
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	if (now.tv_sec != second_s) {
+	int64_t now_s = clock_monotonic_s();
+	if (now_s != second_s) {
 		if (lines > LINES_PER_S)
 			log_write(
 			    LOG_INFO,
 			    "authorize and remove: lines left out=%" PRIu64,
 			    lines - LINES_PER_S);
-		second_s = now.tv_sec;
+		second_s = now_s;
 		lines = 0;
 	}
 	return lines++ < LINES_PER_S;

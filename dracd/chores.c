@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "record.h"
 
@@ -40,13 +41,6 @@ struct chores {
 	bool resync;
 	bool untidy;
 };
-
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 struct chores *chores_create(struct table *table, struct journal *journal,
 			     struct maps *maps, struct stats *stats)
@@ -83,10 +77,11 @@ static bool refresh_is_due(struct chores *chores, bool idle)
 		return false;
 	}
 	if (chores->dirty_since_ns == 0)
-		chores->dirty_since_ns = monotonic_ns();
+		chores->dirty_since_ns = clock_monotonic_ns();
 	if (!chores->draining)
-		chores->draining = monotonic_ns() - chores->dirty_since_ns >
-				   REFRESH_AGE_MS * INT64_C(1000000);
+		chores->draining =
+		    clock_monotonic_ns() - chores->dirty_since_ns >
+		    REFRESH_AGE_MS * INT64_C(1000000);
 	return idle || chores->draining;
 }
 
@@ -94,7 +89,7 @@ static bool refresh_is_due(struct chores *chores, bool idle)
 static bool is_postponed(const struct chores *chores)
 {
 	return chores->not_before_ns != 0 &&
-	       monotonic_ns() < chores->not_before_ns;
+	       clock_monotonic_ns() < chores->not_before_ns;
 }
 
 bool chores_are_due(struct chores *chores, int64_t now_s, bool idle)
@@ -107,7 +102,7 @@ bool chores_are_due(struct chores *chores, int64_t now_s, bool idle)
 int chores_timeout_ms(struct chores *chores, int64_t now_s)
 {
 	if (chores->not_before_ns != 0) {
-		int64_t left_ns = chores->not_before_ns - monotonic_ns();
+		int64_t left_ns = chores->not_before_ns - clock_monotonic_ns();
 		if (left_ns > 0)
 			return (int)(left_ns / 1000000) + 1;
 	}
@@ -256,12 +251,14 @@ void chores_done(struct chores *chores)
 void chores_failed(struct chores *chores)
 {
 	drop_slices(chores);
-	chores->not_before_ns = monotonic_ns() + RETRY_MS * INT64_C(1000000);
+	chores->not_before_ns =
+	    clock_monotonic_ns() + RETRY_MS * INT64_C(1000000);
 }
 
 void chores_postpone(struct chores *chores)
 {
-	chores->not_before_ns = monotonic_ns() + POSTPONE_MS * INT64_C(1000000);
+	chores->not_before_ns =
+	    clock_monotonic_ns() + POSTPONE_MS * INT64_C(1000000);
 }
 
 void chores_resync(struct chores *chores)

@@ -6,19 +6,13 @@
 #include <errno.h>
 #include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "map.h"
 #include "record.h"
 #include "turn_impl.h"
 
 enum { HOLD_MAX_MS = 500 }; /* then a reader has had his time */
-
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 /* ---- journal ------------------------------------------------------------ */
 
@@ -208,7 +202,7 @@ static int publish(struct turn *turn, int64_t now_s, bool idle)
 static void hold(struct turn *turn)
 {
 	static struct log_limit limit;
-	int64_t now_ns = monotonic_ns();
+	int64_t now_ns = clock_monotonic_ns();
 	chores_postpone(turn->chores);
 	if (turn->held.count == 0)
 		return;

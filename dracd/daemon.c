@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "journal.h"
 #include "log.h"
 #include "loop.h"
@@ -59,13 +60,6 @@ struct daemon {
 	int64_t started_s;
 	bool stop;
 };
-
-static int64_t wall_s(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec;
-}
 
 #define DAEMON_OF(watch, member)                                               \
 	((struct daemon *)(void *)((char *)(watch)-offsetof(struct daemon,     \
@@ -216,7 +210,7 @@ static void tick_ready(struct watch *watch, uint32_t events)
 	turn_check_maps(daemon->turn);
 	daemon->stats.journal_bytes = journal_bytes(daemon->journal);
 	daemon->stats.map_bytes = maps_bytes(daemon->maps);
-	daemon->stats.uptime_s = (uint64_t)(wall_s() - daemon->started_s);
+	daemon->stats.uptime_s = (uint64_t)(clock_wall_s() - daemon->started_s);
 	notify_alive();
 }
 
@@ -294,7 +288,7 @@ static void pass(struct daemon *daemon)
 	struct service *service = &daemon->service;
 	uint64_t calls = service->calls;
 	loop_wait(daemon->loop, timeout_ms(daemon));
-	service->now_s = wall_s();
+	service->now_s = clock_wall_s();
 	streams_more(daemon->streams);
 	loop_dispatch(daemon->loop);
 	if (daemon->config->durability == DURABILITY_DISK)
@@ -359,7 +353,7 @@ static bool open_rooms(struct daemon *daemon)
 	if (daemon->table == NULL)
 		return false;
 	daemon->journal =
-	    restore(daemon->config, daemon->table, wall_s(), &verify);
+	    restore(daemon->config, daemon->table, clock_wall_s(), &verify);
 	if (daemon->journal == NULL)
 		return false;
 	daemon->maps = maps_open(daemon->config, daemon->table, verify);
@@ -401,7 +395,7 @@ struct daemon *daemon_create(struct config *config, struct access *access,
 	    .bounds = bounds,
 	    .argc = argc,
 	    .argv = argv,
-	    .started_s = wall_s(),
+	    .started_s = clock_wall_s(),
 	    .signals.fd = -1,
 	    .tick.fd = -1,
 	    .expiry.fd = -1,

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "drac_prot.h"
 #include "log.h"
 
@@ -112,13 +113,6 @@ static int connect_rpcbind(void)
 /* ---- unset, waiting
  * ---------------------------------------------------------- */
 
-static int64_t monotonic_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static bool call_until(int fd, uint32_t procedure, RPCB *map, int64_t until_ms)
 {
 	uint8_t buf[MESSAGE_MAX];
@@ -128,7 +122,7 @@ static bool call_until(int fd, uint32_t procedure, RPCB *map, int64_t until_ms)
 		return false;
 	while ((whole = reply_length(buf, have)) == 0) {
 		struct pollfd ready = {.fd = fd, .events = POLLIN};
-		int64_t left_ms = until_ms - monotonic_ms();
+		int64_t left_ms = until_ms - clock_monotonic_ns() / 1000000;
 		if (left_ms <= 0 || poll(&ready, 1, (int)left_ms) <= 0)
 			return false;
 		ssize_t got = recv(fd, buf + have, sizeof(buf) - have, 0);
@@ -141,7 +135,7 @@ static bool call_until(int fd, uint32_t procedure, RPCB *map, int64_t until_ms)
 
 void rpcbind_unset(int timeout_ms)
 {
-	int64_t until_ms = monotonic_ms() + timeout_ms;
+	int64_t until_ms = clock_monotonic_ns() / 1000000 + timeout_ms;
 	int fd = connect_rpcbind();
 	if (fd < 0)
 		return;

@@ -10,17 +10,11 @@
 #include <unistd.h>
 
 #include "audit.h"
+#include "clock.h"
 #include "log.h"
 #include "stream_impl.h"
 
 #define LAST_FRAGMENT UINT32_C(0x80000000)
-
-static int64_t monotonic_s(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	return now.tv_sec;
-}
 
 /* ---- closing ------------------------------------------------------------ */
 
@@ -153,7 +147,7 @@ static struct origin origin_of(struct connection *connection)
 static void touch(struct connection *connection)
 {
 	struct streams *streams = connection->streams;
-	connection->active_s = monotonic_s();
+	connection->active_s = clock_monotonic_s();
 	TAILQ_REMOVE(&streams->idle, connection, idle);
 	TAILQ_INSERT_TAIL(&streams->idle, connection, idle);
 }
@@ -239,7 +233,7 @@ void connection_open(struct connection *connection)
 {
 	struct streams *streams = connection->streams;
 	connection->watch.ready = connection_ready;
-	connection->active_s = monotonic_s();
+	connection->active_s = clock_monotonic_s();
 	TAILQ_INSERT_TAIL(&streams->idle, connection, idle);
 	streams->count++;
 	streams->service->stats->connections = streams->count;
@@ -281,7 +275,7 @@ void streams_more(struct streams *streams)
 void streams_reap(struct streams *streams)
 {
 	int64_t limit_s =
-	    monotonic_s() - streams->service->config->idle_timeout_s;
+	    clock_monotonic_s() - streams->service->config->idle_timeout_s;
 	struct connection *connection, *next;
 	for (connection = TAILQ_FIRST(&streams->idle);
 	     connection != NULL && connection->active_s < limit_s;

@@ -1,0 +1,33 @@
+/*
+ * clock: what time it is. Expiries are wall clock seconds; what is measured or
+ * waited for is monotonic.
+ */
+#ifndef DRACD_CLOCK_H
+#define DRACD_CLOCK_H
+
+#include <stdint.h>
+#include <time.h>
+
+static inline int64_t clock_wall_s(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec;
+}
+
+static inline int64_t clock_monotonic_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* To the tick of the kernel; cheap. */
+static inline int64_t clock_monotonic_s(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec;
+}
+
+#endif
