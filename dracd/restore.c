@@ -10,20 +10,26 @@
 #include "record.h"
 #include "service.h"
 
+/* What a record says, before the table has followed. */
+struct statement {
+	bool put; /* else: the address is not, or no longer, authorized */
+	uint32_t segment;
+	struct address address;
+	int64_t expiry_s;
+	char *who; /* ours until the entry has it */
+};
+
+enum { BATCH = 16 }; /* looked up together, so that memory is waited for once */
+
 struct restoring {
 	const struct config *config;
 	struct table *table;
-	struct journal *journal; /* while importing */
+	struct journal *journal;
 	int64_t now_s;
 	bool failed; /* out of memory */
+	struct statement batch[BATCH];
+	int batched;
 };
-
-static void forget(struct restoring *restoring, struct journal *journal,
-		   struct entry *entry)
-{
-	journal_unref(journal, entry->segment);
-	table_remove(restoring->table, entry);
-}
 
 static bool remember(struct restoring *restoring, struct entry **entry,
 		     const struct address *address, int64_t expiry_s)
@@ -34,34 +40,66 @@ static bool remember(struct restoring *restoring, struct entry **entry,
 	return *entry != NULL;
 }
 
-static void restore_record(void *context, struct journal *journal,
-			   const struct record *record, uint32_t segment)
+/* The table follows. A put has counted on its segment since it was read. */
+static void follow(struct restoring *restoring, struct statement *said)
 {
-	struct restoring *restoring = context;
-	if (record->type != RECORD_PUT && record->type != RECORD_REMOVE)
-		return;
-	struct entry *entry = table_find(restoring->table, &record->address);
-	if (record->type == RECORD_REMOVE ||
-	    record->expiry_s <= restoring->now_s ||
-	    !service_may_relay(restoring->config, &record->address)) {
-		if (entry != NULL)
-			forget(restoring, journal, entry);
+	struct journal *journal = restoring->journal;
+	struct entry *entry = table_find(restoring->table, &said->address);
+	bool known = entry != NULL;
+	if (known)
+		journal_unref(journal, entry->segment);
+	if (!said->put) {
+		if (known)
+			table_remove(restoring->table, entry);
 		return;
 	}
-	bool known = entry != NULL;
-	char *who;
-	if (!who_create(&who, record->user, record->user_len, record->service,
-			record->service_len) ||
-	    !remember(restoring, &entry, &record->address, record->expiry_s)) {
+	if (!remember(restoring, &entry, &said->address, said->expiry_s)) {
+		free(said->who);
 		restoring->failed = true;
 		return;
 	}
 	free(entry->who);
-	entry->who = who;
-	if (known)
-		journal_unref(journal, entry->segment);
-	journal_ref(journal, segment);
-	entry->segment = segment;
+	entry->who = said->who;
+	entry->segment = said->segment;
+}
+
+static void follow_all(struct restoring *restoring)
+{
+	for (int i = 0; i < restoring->batched; i++)
+		table_prefetch_entry(restoring->table,
+				     &restoring->batch[i].address);
+	for (int i = 0; i < restoring->batched; i++)
+		follow(restoring, &restoring->batch[i]);
+	restoring->batched = 0;
+}
+
+static void restore_record(void *context, struct journal *journal,
+			   const struct record *record, uint32_t segment)
+{
+	struct restoring *restoring = context;
+	struct statement *said = &restoring->batch[restoring->batched];
+	restoring->journal = journal;
+	if (record->type != RECORD_PUT && record->type != RECORD_REMOVE)
+		return;
+	*said = (struct statement){
+	    .put = record->type == RECORD_PUT &&
+		   record->expiry_s > restoring->now_s &&
+		   service_may_relay(restoring->config, &record->address),
+	    .segment = segment,
+	    .address = record->address,
+	    .expiry_s = record->expiry_s,
+	};
+	if (said->put) {
+		if (!who_create(&said->who, record->user, record->user_len,
+				record->service, record->service_len)) {
+			restoring->failed = true;
+			return;
+		}
+		journal_ref(journal, segment);
+	}
+	table_prefetch_bucket(restoring->table, &said->address);
+	if (++restoring->batched == BATCH)
+		follow_all(restoring);
 }
 
 /* An address in a map of DRAC 1.12. */
@@ -126,8 +164,9 @@ struct journal *restore(const struct config *config, struct table *table,
 	    restore_record, &restoring, &start);
 	if (journal == NULL)
 		return NULL;
-	*verify = start.stamp != maps_stamp(config);
 	restoring.journal = journal;
+	follow_all(&restoring);
+	*verify = start.stamp != maps_stamp(config);
 	bool done =
 	    start.existed || config->initialize || take_over(&restoring);
 	if (done && !restoring.failed) {
