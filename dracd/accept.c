@@ -12,7 +12,11 @@
 #include "stream_impl.h"
 
 enum {
-	ACCEPT_BATCH = 64,
+	/*
+	 * A pass: few, so that those who have asked and gone are closed before
+	 * they fill their caller's quota.
+	 */
+	ACCEPT_BATCH = 16,
 	SEND_BUFFER = 2 * RPC_REPLY_MAX, /* unread replies are our memory */
 	BITS_V6 = 64, /* of an IPv6 address that make one caller */
 };

@@ -4,6 +4,7 @@ get. No call here may leave an entry that it does not name.
 """
 
 import random
+import signal
 import socket
 import struct
 
@@ -324,6 +325,19 @@ def test_call_and_close(daemon):
     with daemon.client("tcp") as client:
         assert client.add1(V1_ADDRESS) == ADD_SUCCESS
     assert table(daemon) == {V1_ADDRESS}
+
+
+def test_asked_and_gone_fill_no_quota(daemon):
+    """Who was served late, because the daemon was busy, is no crowd."""
+    daemon.process.send_signal(signal.SIGSTOP)
+    for _ in range(400):        # three times max-connections-per-address
+        with daemon.client("tcp") as client:
+            client.carrier.send(call(1, ADD, rpcraw.v1_args(V1_ADDRESS)))
+    with daemon.client("tcp") as client:
+        client.carrier.send(call(1, ADD, rpcraw.v1_args(V1_ADDRESS)))
+        daemon.process.send_signal(signal.SIGCONT)
+        client.carrier.receive()
+    assert "max-connections-per-address" not in daemon.stderr
 
 
 def test_mutated_calls(daemon):
