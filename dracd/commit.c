@@ -121,7 +121,7 @@ static void owe(struct turn *turn, const struct address *address)
 		turn->debt[turn->debt_count++] = *address;
 }
 
-/* Undoes and refuses what is held, in table, journal and (done) maps. */
+/* In table and journal; the maps do not have it, or unput_held() has been. */
 void commit_take_back(struct turn *turn)
 {
 	bool erased = journal_rollback(turn->journal, &turn->held_mark);

@@ -38,12 +38,6 @@ bool loop_add(struct loop *loop, struct watch *watch, uint32_t events)
 	return epoll_ctl(loop->fd, EPOLL_CTL_ADD, watch->fd, &event) == 0;
 }
 
-bool loop_change(struct loop *loop, struct watch *watch, uint32_t events)
-{
-	struct epoll_event event = {.events = events, .data.ptr = watch};
-	return epoll_ctl(loop->fd, EPOLL_CTL_MOD, watch->fd, &event) == 0;
-}
-
 void loop_remove(struct loop *loop, struct watch *watch)
 {
 	epoll_ctl(loop->fd, EPOLL_CTL_DEL, watch->fd, NULL);

@@ -20,9 +20,8 @@ struct loop;
 struct loop *loop_create(void); /* NULL: errno */
 void loop_free(struct loop *loop);
 
-/* events: EPOLLIN, EPOLLOUT. False: errno. */
+/* events: EPOLLIN. False: errno. */
 bool loop_add(struct loop *loop, struct watch *watch, uint32_t events);
-bool loop_change(struct loop *loop, struct watch *watch, uint32_t events);
 /* Before its fd is closed; no call for it comes after this one. */
 void loop_remove(struct loop *loop, struct watch *watch);
 

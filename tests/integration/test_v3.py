@@ -158,3 +158,24 @@ def test_stats(client):
     assert before and all(isinstance(v, int) for v in before.values())
     client.add3("192.0.2.1", 60)
     assert client.stats() != before
+
+
+def test_log_says_who_is_let_in_and_put_out(daemon):
+    """A line each with a name that cannot forge another; few in a flood."""
+    with daemon.client("udp") as client:
+        client.add3("192.0.2.1", 60, 'al"ice caller=x', "pop3")
+        client.add3("192.0.2.1", 90, 'al"ice caller=x', "pop3")
+        client.remove("192.0.2.1")
+        lines = daemon.stderr.splitlines()
+        assert [line.split("expiry=")[0].strip() for line in lines
+                if "authorize address=" in line] == [
+                    "dracd: authorize address=192.0.2.1"]
+        assert 'user="al\\"ice caller=x" service="pop3"' in daemon.stderr
+        assert sum("remove address=192.0.2.1 caller=127.0.0.1" in line
+                   for line in lines) == 1
+        begin = time.monotonic()
+        for i in range(1000):
+            client.add1("198.18.%d.%d" % (i // 250, i % 250 + 1))
+        seconds = int(time.monotonic() - begin) + 2
+    said = daemon.stderr.count("authorize address=198.18.")
+    assert 40 < said <= 50 * seconds
