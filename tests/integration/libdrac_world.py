@@ -119,7 +119,7 @@ class World:
 
     def rpcbind(self):
         """The real one; ready when it answers a null call."""
-        process = self.start([SERVERS / "root/usr/sbin/rpcbind", "-f"])
+        process = self.start([SERVERS / "base/root/usr/sbin/rpcbind", "-f"])
         self.rpcbind_process = process
         probe = ("import socket; s = socket.socket(2, 2); s.settimeout(1); "
                  "s.connect(('127.0.0.1', 111)); s.send(bytes.fromhex("

@@ -1,7 +1,8 @@
 """A place for real servers: namespaces, processes, their log.
 
 A Space holds private mount, network and PID namespaces with the servers of
-build/servers in /usr (tests/servers/space says what else). Everything started
+some sets (tests/servers/sets) in /usr; tests/servers/space says what else is
+its own. Everything started
 in it dies with it, and it dies with this process, whatever becomes of us. This
 module knows no server in particular; sendmail.py and dovecot.py do.
 
@@ -45,9 +46,9 @@ def wait_until(condition, what, timeout_s=READY_TIMEOUT_S):
         time.sleep(POLL_S)
 
 
-def fetch():
-    """Sees to it that build/servers is there (needs the network once)."""
-    done = subprocess.run([TOP / "tests/servers/fetch", SERVERS],
+def fetch(*sets):
+    """Sees to it that the sets are in build/servers (needs the network once)."""
+    done = subprocess.run([TOP / "tests/servers/fetch", "-d", SERVERS, *sets],
                           stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(done.stderr)
@@ -61,10 +62,13 @@ def tool(name):
 class Space:
     """Not for several threads at once, but for Log, which is its own."""
 
-    def __init__(self):
-        fetch()
+    def __init__(self, *sets):
+        """The sets of servers in it; the first wins. Default: base."""
+        sets = sets or ("base",)
+        fetch(*sets)
         self._keeper = subprocess.Popen(
-            [TOP / "tests/servers/space", "-d", SERVERS],
+            [TOP / "tests/servers/space", "-d", SERVERS,
+             *(word for name in sets for word in ("-s", name))],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         if self._keeper.stdout.readline() != "ready\n":
             self._keeper.wait()

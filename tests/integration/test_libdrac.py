@@ -42,7 +42,7 @@ def world(the_world):
 
 @pytest.fixture(scope="module")
 def rpcbind_there():
-    fetch = subprocess.run([ROOT / "tests/servers/fetch", SERVERS],
+    fetch = subprocess.run([ROOT / "tests/servers/fetch", "-d", SERVERS, "base"],
                            capture_output=True, text=True)
     if fetch.returncode != 0:
         pytest.skip("no rpcbind: %s" % fetch.stderr.strip())
