@@ -39,35 +39,51 @@ SANFLAGS   = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
 
 DEPS       = libtirpc libconfuse zlib
 SYSTEMD   := $(shell $(PKG_CONFIG) --exists libsystemd && echo libsystemd)
-CPPFLAGS  += -D_GNU_SOURCE -I$(B)/gen -Ilibdrac \
+LMDB      := $(shell $(PKG_CONFIG) --exists lmdb && echo lmdb)
+CPPFLAGS  += -D_GNU_SOURCE -I$(B)/gen -Ilibdrac -Iintegrations/common \
              -DDRACD_VERSION='"$(VERSION)"' \
-             $(if $(SYSTEMD),-DHAVE_SYSTEMD) \
+             $(if $(SYSTEMD),-DHAVE_SYSTEMD) $(if $(LMDB),-DHAVE_LMDB) \
              $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(DEPS) $(SYSTEMD)))
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -fPIC
 LDFLAGS   += -Wl,-z,relro,-z,now -Wl,--as-needed
-DRACD_LIBS = $(shell $(PKG_CONFIG) --libs $(DEPS) $(SYSTEMD)) -ldb-5.3 -lwrap -lpthread
+DRACD_LIBS = $(shell $(PKG_CONFIG) --libs $(DEPS) $(SYSTEMD) $(LMDB)) -ldb-5.3 -lwrap -lpthread
 LIBDRAC_LIBS = $(shell $(PKG_CONFIG) --libs libtirpc)
+
+# Hooks are built when what they need is there; each has libdrac within it, so
+# that another libdrac.so.1 on the host cannot keep anybody from logging in.
+# Those that other programs load are never sanitized.
+WATCH_DEPS = libpcre2-8 jansson
+WATCH     := $(shell $(PKG_CONFIG) --exists $(WATCH_DEPS) && echo yes)
+PAM       := $(if $(wildcard /usr/include/security/pam_modules.h),yes)
+DOVECOT_INCLUDE ?= $(firstword $(wildcard /usr/include/dovecot) \
+             build/servers/dovecot-dev/root/usr/include/dovecot)
+DOVECOT   := $(if $(wildcard $(DOVECOT_INCLUDE)/config.h),yes)
 
 GEN        = $(B)/gen/drac_prot.h $(B)/gen/drac_xdr.c
 OBJ        = $(B)/obj
 XDR_OBJ    = $(OBJ)/drac_xdr.o
 ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ)
+COMMON_OBJ = $(OBJ)/integrations/common/client.o
+WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c)))
+HOOKS      = $(B)/dracexec $(if $(WATCH),$(B)/dracwatch) \
+             $(if $(SAN),,$(if $(PAM),$(B)/pam_drac.so) \
+             $(if $(DOVECOT),$(B)/dovecot/lib99_drac_plugin.so))
 LIB_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard libdrac/*.c)) $(XDR_OBJ)
 UNIT       = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 TOOLS      = $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
-SOURCES    = $(wildcard dracd/*.[ch] libdrac/*.[ch] tests/unit/*.[ch] tests/tools/*.[ch] \
+SOURCES    = $(wildcard dracd/*.[ch] libdrac/*.[ch] integrations/*/*.[ch] tests/unit/*.[ch] tests/tools/*.[ch] \
              tests/preload/*.c tests/fuzz/*.c)
 MANUALS    = $(wildcard man/*.[1-8])
 
 # What apt installs: compilers, libraries and test tools, never a server.
 BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
-             libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev
+             libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev \
+             liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev
 TEST_DEPS  = libcmocka-dev python3 python3-pytest db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
-PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
 
-all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a
+all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a $(HOOKS)
 tests-build: all $(UNIT) $(TOOLS) $(PRELOADS)
 
 # ---- generated ------------------------------------------------------------
@@ -99,11 +115,32 @@ $(B)/libdrac.so: $(B)/libdrac.so.1
 $(B)/libdrac.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
-# A unit test sees the rooms of the daemon and the library, not main.c.
-$(B)/unit/%: tests/unit/%.c $(ROOM_OBJ) $(B)/libdrac.a
+# ---- hooks ------------------------------------------------------------------
+IN_HOOK    = -Wl,--exclude-libs,ALL $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread
+$(B)/dracexec: $(OBJ)/integrations/exec/dracexec.o $(COMMON_OBJ) $(B)/libdrac.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(IN_HOOK)
+$(B)/dracwatch: $(OBJ)/integrations/watch/main.o $(WATCH_OBJ) $(B)/libdrac.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(IN_HOOK) \
+	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD))
+# -lpam must stay in NEEDED: some servers load PAM where nobody else sees it.
+$(B)/pam_drac.so: $(OBJ)/integrations/pam/pam_drac.o $(COMMON_OBJ) $(B)/libdrac.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) $(IN_HOOK) -lpam
+$(B)/dovecot/lib99_drac_plugin.so: integrations/dovecot/drac-plugin.c $(B)/libdrac.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Idracd $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ROOM_OBJ) \
+	$(CC) -std=gnu11 $(CFLAGS) -Wall -fPIC -shared -DHAVE_CONFIG_H -isystem $(DOVECOT_INCLUDE) \
+	    -Ilibdrac -o $@ $< $(IN_HOOK)
+
+# A unit test sees the rooms of the daemon and the library, not main.c.
+$(B)/unit/%: tests/unit/%.c $(ROOM_OBJ) $(COMMON_OBJ) $(B)/libdrac.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Idracd $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ROOM_OBJ) $(COMMON_OBJ) \
 	    $(B)/libdrac.a $(DRACD_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+# Those of dracwatch see its rooms; names would clash with the daemon's.
+$(B)/unit/test_watch_%: tests/unit/test_watch_%.c $(WATCH_OBJ) $(B)/libdrac.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Iintegrations/watch $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(WATCH_OBJ) \
+	    $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread \
+	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD) cmocka)
 # Helpers of the tests and the bench: load generators, preloads.
 $(B)/tools/%: tests/tools/%.c $(B)/libdrac.a
 	@mkdir -p $(@D)
@@ -131,16 +168,16 @@ run: all
 	$(B)/dracd -f -c $(B)/run/dracd.conf
 
 demo: test-deps
+	@tests/servers/fetch base dovecot-dev postfix
 	@$(MAKE) --no-print-directory -j$(JOBS) tests-build >$(B).log 2>&1 || { cat $(B).log; exit 1; }
 	@rm -f $(B).log
-	@tests/servers/fetch
 	@DRACD_BUILD=$(B) $(PYTHON) tests/demo
 
 # Every test, for the plain build and for the one with sanitizers.
 check: test-deps
+	tests/servers/fetch
 	$(MAKE) --no-print-directory -j$(JOBS) tests-build
 	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
-	tests/servers/fetch
 	@DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check
 
 # A row of figures takes half a second; all of it about eight minutes.
@@ -193,7 +230,7 @@ uninstall:
 	rm -rf $(D)$(DOCDIR)
 	@echo "kept: $(SYSCONFDIR)/mail, $(STATEDIR)"
 
--include $(wildcard $(OBJ)/*/*.d $(B)/unit/*.d $(B)/tools/*.d)
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d $(B)/unit/*.d $(B)/tools/*.d)
 
 clean:
 	rm -rf $(B)
