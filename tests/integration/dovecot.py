@@ -1,10 +1,11 @@
-"""A real Dovecot 2.3 in a Space that tells dracd who has logged in.
+"""A real Dovecot 2.3 in a Space, and what hooks it to dracd.
 
-Each login runs a post-login script, which calls the tool draccall: a user of
-the classic library. alice's password is PASSWORD.
+The hook is a piece of configuration, which becomes conf.d/10-drac.conf; its
+programs and modules are put into the space by whoever needs them. alice's
+password is PASSWORD.
 
-    dovecot = Dovecot(space, server="127.0.0.1:5901")
-    dovecot.pop3("127.0.0.5", "alice", dovecot.PASSWORD).quit()
+    pop = Dovecot(space, post_login(space, server="127.0.0.1:5901"))
+    pop.pop3("127.0.0.5", "alice", dovecot.PASSWORD).quit()
 """
 
 import imaplib
@@ -21,19 +22,28 @@ TIMEOUT_S = 20
 HOME = "/var/spool/mail/alice"
 SCRIPT = "/usr/lib/dracd/post-login"
 
+PASSDB = f"""\
+passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}
+"""
+
 _CONF = """\
 protocols = pop3 imap
 ssl = no
 disable_plaintext_auth = no
 mail_location = maildir:~/Maildir
-passdb {{
-  driver = static
-  args = password={password}
-}}
+{passdb}
 userdb {{
   driver = static
   args = uid=alice gid=alice home={home}
 }}
+{log}
+!include conf.d/*.conf
+"""
+
+_POST_LOGIN = """\
 service pop3 {{
   executable = pop3 drac-postlogin
 }}
@@ -57,15 +67,25 @@ exec "$@"
 """
 
 
+def post_login(space, server):
+    """The snippet for a post-login script that calls the tool draccall."""
+    space.path("/usr/lib/dracd").mkdir(exist_ok=True)
+    shutil.copy(servers.tool("draccall"), space.path("/usr/lib/dracd/draccall"))
+    space.path(SCRIPT).write_text(_SCRIPT.format(server=server))
+    space.path(SCRIPT).chmod(0o755)
+    return _POST_LOGIN.format(script=SCRIPT)
+
+
 class Dovecot:
-    def __init__(self, space, server):
+    def __init__(self, space, snippet, passdb=PASSDB, log_path=None):
+        """Logs to syslog (space.log), or to the file log_path of the space."""
         self.space = space
-        space.path("/usr/lib/dracd").mkdir(exist_ok=True)
-        shutil.copy(servers.tool("draccall"), space.path("/usr/lib/dracd/draccall"))
-        space.path(SCRIPT).write_text(_SCRIPT.format(server=server))
-        space.path(SCRIPT).chmod(0o755)
-        space.path("/etc/dovecot/dovecot.conf").write_text(
-            _CONF.format(password=PASSWORD, home=HOME, script=SCRIPT))
+        conf = space.path("/etc/dovecot")
+        (conf / "conf.d").mkdir(exist_ok=True)
+        (conf / "conf.d/10-drac.conf").write_text(snippet)
+        (conf / "dovecot.conf").write_text(_CONF.format(
+            passdb=passdb, home=HOME,
+            log=f"log_path = {log_path}" if log_path else ""))
         space.run(["install", "-d", "-o", "alice", "-g", "alice", HOME])
         self.server = space.start(
             ["/usr/sbin/dovecot", "-F"], name="dovecot",

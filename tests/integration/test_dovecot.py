@@ -33,7 +33,7 @@ def mailhost(space, dracd_map):
     """(sendmail, dovecot) beside dracd."""
     server = f"127.0.0.1:{dracd_map.port}"
     return (sendmail.Sendmail(space, sendmail.mc("FEATURE(`dracd')dnl")),
-            dovecot.Dovecot(space, server))
+            dovecot.Dovecot(space, dovecot.post_login(space, server)))
 
 
 def test_login_opens_relay(mailhost):
