@@ -65,15 +65,18 @@ XDR_OBJ    = $(OBJ)/drac_xdr.o
 ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ)
 COMMON_OBJ = $(OBJ)/integrations/common/client.o
 WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c)))
+FUZZ_WATCH = patterns cyrus
 HOOKS      = $(B)/dracexec $(if $(WATCH),$(B)/dracwatch) \
              $(if $(SAN),,$(if $(PAM),$(B)/pam_drac.so) \
              $(if $(DOVECOT),$(B)/dovecot/lib99_drac_plugin.so))
 LIB_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard libdrac/*.c)) $(XDR_OBJ)
-UNIT       = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ      := $(filter-out $(if $(WATCH),,$(FUZZ_WATCH)),$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+UNIT       = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c)) \
+             $(FUZZ:%=$(B)/unit/test_fuzz_%)
 TOOLS      = $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
 SOURCES    = $(wildcard dracd/*.[ch] libdrac/*.[ch] integrations/*/*.[ch] tests/unit/*.[ch] tests/tools/*.[ch] \
-             tests/preload/*.c tests/fuzz/*.c)
+             tests/preload/*.c tests/fuzz/*.[ch])
 MANUALS    = $(wildcard man/*.[1-8])
 
 # What apt installs: compilers, libraries and test tools, never a server.
@@ -82,6 +85,7 @@ BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
              liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev
 TEST_DEPS  = libcmocka-dev python3 python3-pytest db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
+FUZZ_DEPS  = clang libclang-rt-14-dev
 
 all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a $(HOOKS)
 tests-build: all $(UNIT) $(TOOLS) $(PRELOADS)
@@ -123,8 +127,11 @@ $(B)/dracwatch: $(OBJ)/integrations/watch/main.o $(WATCH_OBJ) $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(IN_HOOK) \
 	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD))
 # -lpam must stay in NEEDED: some servers load PAM where nobody else sees it.
-$(B)/pam_drac.so: $(OBJ)/integrations/pam/pam_drac.o $(COMMON_OBJ) $(B)/libdrac.a
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -o $@ $(filter %.o,$^) $(IN_HOOK) -lpam
+# pam_end() unloads modules, but a name lookup that is late still runs: nodelete.
+PAM_OBJ    = $(OBJ)/integrations/pam/pam_drac.o $(OBJ)/dracd/text.o $(COMMON_OBJ)
+$(B)/pam_drac.so: $(PAM_OBJ) integrations/pam/pam_drac.map $(B)/libdrac.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete \
+	    -Wl,--version-script=integrations/pam/pam_drac.map -o $@ $(PAM_OBJ) $(IN_HOOK) -lpam
 $(B)/dovecot/lib99_drac_plugin.so: integrations/dovecot/drac-plugin.c $(B)/libdrac.a
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(CFLAGS) -Wall -fPIC -shared -DHAVE_CONFIG_H -isystem $(DOVECOT_INCLUDE) \
@@ -135,12 +142,35 @@ $(B)/unit/%: tests/unit/%.c $(ROOM_OBJ) $(COMMON_OBJ) $(B)/libdrac.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Idracd $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ROOM_OBJ) $(COMMON_OBJ) \
 	    $(B)/libdrac.a $(DRACD_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+# The module is sanitized here, and real PAM loads it.
+$(B)/unit/test_pam_drac: tests/unit/test_pam_drac.c $(B)/pam_drac.so
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< -lpam -lpthread \
+	    $(shell $(PKG_CONFIG) --libs cmocka)
 # Those of dracwatch see its rooms; names would clash with the daemon's.
 $(B)/unit/test_watch_%: tests/unit/test_watch_%.c $(WATCH_OBJ) $(B)/libdrac.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Iintegrations/watch $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(WATCH_OBJ) \
 	    $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread \
 	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD) cmocka)
+# A fuzz target is a unit test too, over the inputs in its corpus.
+$(B)/unit/test_fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)/tests/fuzz/replay.o $(B)/libdrac.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(filter %.o,$^) $(B)/libdrac.a \
+	    $(FUZZ_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+# Only with the compiler and the sanitizers that `make fuzz` sets.
+$(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libdrac.a
+	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -MMD -MP -o $@ $< $(filter %.o,$^) \
+	    $(B)/libdrac.a $(FUZZ_LIBS)
+fuzz_programs = $(foreach f,$(1),$(B)/unit/test_fuzz_$(f) $(B)/fuzz_$(f))
+$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): $(ROOM_OBJ)
+$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): CPPFLAGS += -Idracd
+$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): FUZZ_LIBS = $(DRACD_LIBS)
+$(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): $(WATCH_OBJ)
+$(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): CPPFLAGS += -Iintegrations/watch
+$(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread \
+	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD))
+fuzz-build: $(FUZZ:%=$(B)/fuzz_%)
 # Helpers of the tests and the bench: load generators, preloads.
 $(B)/tools/%: tests/tools/%.c $(B)/libdrac.a
 	@mkdir -p $(@D)
@@ -179,6 +209,13 @@ check: test-deps
 	$(MAKE) --no-print-directory -j$(JOBS) tests-build
 	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
 	@DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check
+
+# What comes from outside, as bad as libFuzzer can make it: a minute each, two
+# at a time. FUZZ="rpc journal" FUZZ_SECONDS=600 for some of them and longer.
+FUZZ_SECONDS ?= 60
+fuzz: ; @tests/deps $(BUILD_DEPS) $(FUZZ_DEPS)
+	@$(MAKE) --no-print-directory -j$(JOBS) CC=clang B=$(B)/fuzz SAN=fuzzer-no-link,address,undefined fuzz-build
+	@tests/fuzz/run $(B)/fuzz $(FUZZ_SECONDS) $(FUZZ)
 
 # A row of figures takes half a second; all of it about eight minutes.
 # PEER=address:port measures another drac server instead.
@@ -230,9 +267,9 @@ uninstall:
 	rm -rf $(D)$(DOCDIR)
 	@echo "kept: $(SYSCONFDIR)/mail, $(STATEDIR)"
 
--include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d $(B)/unit/*.d $(B)/tools/*.d)
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d $(B)/unit/*.d $(B)/tools/*.d $(B)/fuzz_*.d)
 
 clean:
 	rm -rf $(B)
-.PHONY: all tests-build deps test-deps run demo check bench lint install uninstall clean
+.PHONY: all tests-build fuzz-build deps test-deps run demo check bench fuzz lint install uninstall clean
 .DELETE_ON_ERROR:
