@@ -321,6 +321,7 @@ static enum service_result statistics(struct service *service, XDR *out,
 						      : SERVICE_FAILED;
 	}
 	service->stats->entries = table_count(service->table);
+	service->stats->lifetime_s = (uint64_t)service->config->lifetime_s;
 	for (size_t i = 0; i < STATS_COUNT; i++) {
 		counter[i].name = (char *)(uintptr_t)stats_name(i);
 		counter[i].value = stats_value(service->stats, i);

@@ -23,6 +23,7 @@ struct stats {
 	uint64_t journal_bytes;
 	uint64_t map_bytes;
 	uint64_t uptime_s;
+	uint64_t lifetime_s; /* what an add gets that asks for none */
 };
 
 enum { STATS_COUNT = sizeof(struct stats) / sizeof(uint64_t) };
