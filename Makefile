@@ -52,7 +52,7 @@ LIBDRAC_LIBS = $(shell $(PKG_CONFIG) --libs libtirpc)
 # Hooks are built when what they need is there; each has libdrac within it, so
 # that another libdrac.so.1 on the host cannot keep anybody from logging in.
 # Those that other programs load are never sanitized.
-WATCH_DEPS = libpcre2-8 jansson
+WATCH_DEPS = libpcre2-8 jansson zlib
 WATCH     := $(shell $(PKG_CONFIG) --exists $(WATCH_DEPS) && echo yes)
 PAM       := $(if $(wildcard /usr/include/security/pam_modules.h),yes)
 DOVECOT_INCLUDE ?= $(firstword $(wildcard /usr/include/dovecot) \
@@ -64,7 +64,8 @@ OBJ        = $(B)/obj
 XDR_OBJ    = $(OBJ)/drac_xdr.o
 ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ)
 COMMON_OBJ = $(OBJ)/integrations/common/client.o
-WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c)))
+WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c))) \
+             $(COMMON_OBJ) $(patsubst %,$(OBJ)/dracd/%.o,log loop notify text)
 FUZZ_WATCH = patterns cyrus
 HOOKS      = $(B)/dracexec $(if $(WATCH),$(B)/dracwatch) \
              $(if $(SAN),,$(if $(PAM),$(B)/pam_drac.so) \
@@ -119,6 +120,8 @@ $(B)/libdrac.so: $(B)/libdrac.so.1
 $(B)/libdrac.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
 
+$(OBJ)/integrations/watch/%.o: CPPFLAGS += -Idracd
+
 # ---- hooks ------------------------------------------------------------------
 IN_HOOK    = -Wl,--exclude-libs,ALL $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread
 $(B)/dracexec: $(OBJ)/integrations/exec/dracexec.o $(COMMON_OBJ) $(B)/libdrac.a
@@ -150,7 +153,7 @@ $(B)/unit/test_pam_drac: tests/unit/test_pam_drac.c $(B)/pam_drac.so
 # Those of dracwatch see its rooms; names would clash with the daemon's.
 $(B)/unit/test_watch_%: tests/unit/test_watch_%.c $(WATCH_OBJ) $(B)/libdrac.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Iintegrations/watch $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(WATCH_OBJ) \
+	$(CC) $(CPPFLAGS) -Iintegrations/watch -Idracd $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(WATCH_OBJ) \
 	    $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread \
 	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD) cmocka)
 # A fuzz target is a unit test too, over the inputs in its corpus.

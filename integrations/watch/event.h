@@ -1,0 +1,28 @@
+/*
+ * event: somebody has logged in or out. What every source (file, journal,
+ * Cyrus) makes of what it reads, and what report sends.
+ */
+#ifndef WATCH_EVENT_H
+#define WATCH_EVENT_H
+
+#include <stdint.h>
+
+#include "drac.h"
+
+enum { EVENT_SESSION_MAX = 127 }; /* bytes, without the NUL */
+
+enum event_kind { EVENT_LOGIN, EVENT_LOGOUT };
+
+struct event {
+	enum event_kind kind;
+	int64_t time_s; /* when it happened, Unix time; never in the future */
+	char address[DRAC_ADDRESS_SIZE];     /* numeric, v4-mapped undone */
+	char user[DRAC_USER_MAX + 1];        /* "": not known */
+	char service[DRAC_SERVICE_MAX + 1];  /* "": not known */
+	char session[EVENT_SESSION_MAX + 1]; /* "": the source tells none */
+};
+
+/* Takes a copy of event at once and never waits. */
+typedef void event_fn(void *ctx, const struct event *event);
+
+#endif
