@@ -18,6 +18,7 @@
 #include "setting.h"
 
 #define DEFAULT_MAP "btree:/var/lib/dracd/dracd.db"
+#define DEFAULT_LOOKUP "{\"unix:/run/dracd/map.sock\"}"
 enum {
 	DEFAULT_CAPACITY = 65536,
 	CAPACITY_MAX = 100000000,
@@ -100,9 +101,13 @@ static int check_listen(cfg_t *cfg, cfg_opt_t *opt)
 
 static int check_lookup(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return fault(cfg, opt, last_text(opt),
-		     "this version serves no lookups by socketmap; leave the "
-		     "setting out");
+	struct listen_config lookup;
+	const char *right = setting_lookup(last_text(opt), &lookup);
+
+	if (right != NULL)
+		return fault(cfg, opt, last_text(opt), right);
+	setting_listen_free(&lookup);
+	return 0;
 }
 
 static int check_never(cfg_t *cfg, cfg_opt_t *opt)
@@ -113,31 +118,37 @@ static int check_never(cfg_t *cfg, cfg_opt_t *opt)
 	return right == NULL ? 0 : fault(cfg, opt, last_text(opt), right);
 }
 
-static int check_range(cfg_t *cfg, cfg_opt_t *opt, long max)
+static int check_range(cfg_t *cfg, cfg_opt_t *opt, long min, long max)
 {
 	long n = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
 	char value[32], right[64];
 
-	if (n >= 1 && n <= max)
+	if (n >= min && n <= max)
 		return 0;
 	snprintf(value, sizeof value, "%ld", n);
-	snprintf(right, sizeof right, "not a number from 1 to %ld", max);
+	snprintf(right, sizeof right, "not a number from %ld to %ld", min, max);
 	return fault(cfg, opt, value, right);
 }
 
 static int check_capacity(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_range(cfg, opt, CAPACITY_MAX);
+	return check_range(cfg, opt, 1, CAPACITY_MAX);
 }
 
 static int check_entries(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_range(cfg, opt, ENTRIES_MAX);
+	return check_range(cfg, opt, 1, ENTRIES_MAX);
 }
 
 static int check_connections(cfg_t *cfg, cfg_opt_t *opt)
 {
-	return check_range(cfg, opt, CONNECTIONS_MAX);
+	return check_range(cfg, opt, 1, CONNECTIONS_MAX);
+}
+
+static int check_ipv6_prefix(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return check_range(cfg, opt, CONFIG_IPV6_PREFIX_MIN,
+			   CONFIG_IPV6_PREFIX_MAX);
 }
 
 /* Called when a map section has been read: its title, and no path twice. */
@@ -175,7 +186,8 @@ static cfg_t *new_parser(void)
 	    CFG_STR("journal", "/var/lib/dracd/journal", CFGF_NONE),
 	    CFG_STR("durability", "os", CFGF_NONE),
 	    CFG_STR_LIST("listen", NULL, CFGF_NONE),
-	    CFG_STR_LIST("lookup", NULL, CFGF_NONE),
+	    CFG_STR_LIST("lookup", DEFAULT_LOOKUP, CFGF_NONE),
+	    CFG_INT("ipv6-prefix", CONFIG_IPV6_PREFIX_MAX, CFGF_NONE),
 	    CFG_BOOL("rpcbind", cfg_true, CFGF_NONE),
 	    CFG_STR("allow-file", "/etc/mail/dracd.allow", CFGF_NONE),
 	    CFG_BOOL("hosts-access", cfg_true, CFGF_NONE),
@@ -199,6 +211,7 @@ static cfg_t *new_parser(void)
 	cfg_set_validate_func(cfg, "durability", check_durability);
 	cfg_set_validate_func(cfg, "listen", check_listen);
 	cfg_set_validate_func(cfg, "lookup", check_lookup);
+	cfg_set_validate_func(cfg, "ipv6-prefix", check_ipv6_prefix);
 	cfg_set_validate_func(cfg, "allow-file", check_path);
 	cfg_set_validate_func(cfg, "never", check_never);
 	cfg_set_validate_func(cfg, "max-entries", check_entries);
@@ -313,19 +326,31 @@ static bool take_maps(struct config *c, cfg_t *cfg)
 	return true;
 }
 
-static bool take_listen(struct config *c, cfg_t *cfg)
+/* A list of sockets; *count is right also when it fails. */
+static bool take_sockets(cfg_t *cfg, const char *name,
+			 const char *(*read)(const char *,
+					     struct listen_config *),
+			 struct listen_config **sockets, size_t *count)
 {
-	unsigned n = cfg_size(cfg, "listen");
+	unsigned n = cfg_size(cfg, name);
 
-	c->listen = calloc(n + 1, sizeof *c->listen);
-	if (c->listen == NULL)
+	*sockets = calloc(n + 1, sizeof **sockets);
+	if (*sockets == NULL)
 		return false;
-	for (; c->listen_count < n; c->listen_count++)
-		if (setting_listen(
-			cfg_getnstr(cfg, "listen", (unsigned)c->listen_count),
-			&c->listen[c->listen_count]) != NULL)
+	for (; *count < n; ++*count)
+		if (read(cfg_getnstr(cfg, name, (unsigned)*count),
+			 &(*sockets)[*count]) != NULL)
 			return false;
 	return true;
+}
+
+static bool take_all_sockets(struct config *c, cfg_t *cfg)
+{
+	c->lookup_default = !(cfg_getopt(cfg, "lookup")->flags & CFGF_MODIFIED);
+	return take_sockets(cfg, "listen", setting_listen, &c->listen,
+			    &c->listen_count) &&
+	       take_sockets(cfg, "lookup", setting_lookup, &c->lookup,
+			    &c->lookup_count);
 }
 
 static bool take_never(struct config *c, cfg_t *cfg)
@@ -355,6 +380,7 @@ static bool take_file(struct config *c, cfg_t *cfg)
 	c->max_connections = (uint32_t)cfg_getint(cfg, "max-connections");
 	c->max_connections_per_address =
 	    (uint32_t)cfg_getint(cfg, "max-connections-per-address");
+	c->ipv6_prefix = (uint32_t)cfg_getint(cfg, "ipv6-prefix");
 	return c->user != NULL &&
 	       setting_duration(cfg_getstr(cfg, "lifetime"), &c->lifetime_s) ==
 		   NULL &&
@@ -363,7 +389,8 @@ static bool take_file(struct config *c, cfg_t *cfg)
 	       setting_path(cfg_getstr(cfg, "journal"), &c->journal) == NULL &&
 	       setting_path(cfg_getstr(cfg, "allow-file"), &c->allow_file) ==
 		   NULL &&
-	       take_maps(c, cfg) && take_listen(c, cfg) && take_never(c, cfg);
+	       take_maps(c, cfg) && take_all_sockets(c, cfg) &&
+	       take_never(c, cfg);
 }
 
 /* ---- what the command line says of it ---- */
@@ -469,10 +496,13 @@ void config_free(struct config *config)
 		free(config->maps[i].path);
 	for (size_t i = 0; i < config->listen_count; i++)
 		setting_listen_free(&config->listen[i]);
+	for (size_t i = 0; i < config->lookup_count; i++)
+		setting_listen_free(&config->lookup[i]);
 	free(config->file);
 	free(config->maps);
 	free(config->journal);
 	free(config->listen);
+	free(config->lookup);
 	free(config->allow_file);
 	free(config->user);
 	free(config->never);

@@ -14,6 +14,13 @@
 #define CONFIG_FILE "/etc/mail/dracd.conf"
 enum {
 	CONFIG_PORT = 5901, /* where no port is given, UDP and TCP */
+	CONFIG_LOOKUP_PORT = 5902,
+	/*
+	 * The least that a registry gives a provider (ripe-738, 5.1.1): with
+	 * less, one login lets customers of several providers relay.
+	 */
+	CONFIG_IPV6_PREFIX_MIN = 32,
+	CONFIG_IPV6_PREFIX_MAX = 128, /* each address for itself */
 	CONFIG_LIFETIME_MAX_S = 366 * 24 * 3600,
 };
 
@@ -47,6 +54,10 @@ struct config {
 	enum durability durability;
 	struct listen_config *listen;
 	size_t listen_count; /* 0: not set, DESIGN.md section 7 decides */
+	struct listen_config *lookup; /* never LISTEN_UDP */
+	size_t lookup_count;
+	bool lookup_default;  /* not set: what cannot be opened is no fault */
+	uint32_t ipv6_prefix; /* bits; lookups only, see table.h */
 	bool rpcbind;
 	char *allow_file;
 	bool hosts_access;

@@ -145,11 +145,11 @@ static const char endpoint_fault[] =
     "not a numeric address; write for example \"udp:127.0.0.1:5901\", "
     "\"tcp:[::1]:5901\" or \"udp:*\"";
 
-/* text: what follows the address, "" or ":port". */
+/* text: what follows the address, "" (the port stays) or ":port". */
 static const char *parse_port(const char *text, struct listen_config *listen)
 {
 	const char *end;
-	int64_t port = CONFIG_PORT;
+	int64_t port = listen->port;
 
 	if (*text != '\0' &&
 	    (*text != ':' || !parse_number(text + 1, PORT_MAX, &port, &end) ||
@@ -222,15 +222,29 @@ static const char *parse_listen(const char *text, struct listen_config *listen)
 	       "example \"udp:127.0.0.1:5901\" or \"unix:/run/dracd/rpc.sock\"";
 }
 
-const char *setting_listen(const char *text, struct listen_config *listen)
+static const char *read_socket(const char *text, uint16_t port,
+			       struct listen_config *listen)
 {
 	const char *fault;
 
-	*listen = (struct listen_config){.text = strdup(text)};
+	*listen = (struct listen_config){.port = port, .text = strdup(text)};
 	fault = listen->text == NULL ? no_memory : parse_listen(text, listen);
 	if (fault != NULL)
 		setting_listen_free(listen);
 	return fault;
+}
+
+const char *setting_listen(const char *text, struct listen_config *listen)
+{
+	return read_socket(text, CONFIG_PORT, listen);
+}
+
+const char *setting_lookup(const char *text, struct listen_config *lookup)
+{
+	if (strncmp(text, "udp:", strlen("udp:")) == 0)
+		return "no MTA asks a socketmap by udp; write for example "
+		       "\"unix:/run/dracd/map.sock\" or \"tcp:127.0.0.1\"";
+	return read_socket(text, CONFIG_LOOKUP_PORT, lookup);
 }
 
 void setting_listen_free(struct listen_config *listen)

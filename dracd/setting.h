@@ -22,6 +22,8 @@ const char *setting_path(const char *text, char **path);
 const char *setting_map(const char *text, struct map_config *map);
 /* "udp:127.0.0.1:5901", "tcp:[::1]", "udp:*", "unix:/path". */
 const char *setting_listen(const char *text, struct listen_config *listen);
+/* "unix:/path", "tcp:127.0.0.1:5902": the same, without UDP. */
+const char *setting_lookup(const char *text, struct listen_config *lookup);
 void setting_listen_free(struct listen_config *listen);
 
 #endif

@@ -89,6 +89,11 @@ static void assert_defaults(const struct config *c)
 	assert_string_equal(c->journal, "/var/lib/dracd/journal");
 	assert_int_equal(c->durability, DURABILITY_OS);
 	assert_int_equal(c->listen_count, 0);
+	assert_int_equal(c->lookup_count, 1);
+	assert_true(c->lookup_default);
+	assert_int_equal(c->lookup[0].transport, LISTEN_UNIX);
+	assert_string_equal(c->lookup[0].path, "/run/dracd/map.sock");
+	assert_int_equal(c->ipv6_prefix, 128);
 	assert_true(c->rpcbind);
 	assert_string_equal(c->allow_file, "/etc/mail/dracd.allow");
 	assert_true(c->hosts_access);
@@ -102,9 +107,9 @@ static void assert_defaults(const struct config *c)
 
 static void an_empty_file_means_the_defaults(void **state)
 {
-	static const char *const files[] = {
-	    "", "\n", "# only a comment", "/* another */\n// third",
-	    "listen = {}\nlookup = {}\nnever = {}\n"};
+	static const char *const files[] = {"", "\n", "# only a comment",
+					    "/* another */\n// third",
+					    "listen = {}\nnever = {}\n"};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(files); i++) {
@@ -145,7 +150,8 @@ static void every_setting(void **state)
 	    "durability = \"disk\"\n"
 	    "listen = {\"udp:127.0.0.1:5901\", \"tcp:[::1]\",\n"
 	    "          \"unix:/run/dracd/rpc.sock\"}\n"
-	    "lookup = {}\n"
+	    "lookup = {\"unix:map.sock\", \"tcp:127.0.0.1\"}\n"
+	    "ipv6-prefix = 64\n"
 	    "rpcbind = false\n"
 	    "allow-file = \"allow\"\n"
 	    "hosts-access = no\n"
@@ -173,6 +179,11 @@ static void every_setting(void **state)
 	assert_path(c->journal, "j");
 	assert_int_equal(c->durability, DURABILITY_DISK);
 	assert_int_equal(c->listen_count, 3);
+	assert_int_equal(c->lookup_count, 2);
+	assert_false(c->lookup_default);
+	assert_path(c->lookup[0].path, "map.sock");
+	assert_int_equal(c->lookup[1].port, CONFIG_LOOKUP_PORT);
+	assert_int_equal(c->ipv6_prefix, 64);
 	assert_false(c->rpcbind);
 	assert_path(c->allow_file, "allow");
 	assert_false(c->hosts_access);
@@ -189,6 +200,21 @@ static void every_setting(void **state)
 }
 
 /* ---- kinds of values ---- */
+
+/* {} is no default, and the default written out is none either. */
+static void lookup_off_and_explicit(void **state)
+{
+	struct config *c = with_file("lookup = {}\n");
+
+	(void)state;
+	assert_int_equal(c->lookup_count, 0);
+	assert_false(c->lookup_default);
+	config_free(c);
+	c = with_file("lookup = {\"unix:/run/dracd/map.sock\"}\n");
+	assert_int_equal(c->lookup_count, 1);
+	assert_false(c->lookup_default);
+	config_free(c);
+}
 
 static void durations(void **state)
 {
@@ -390,7 +416,14 @@ static void wrong_settings_name_file_and_line(void **state)
 	    {"allow-file = \"\"\n", 1, "setting \"allow-file\""},
 	    {"durability = \"ram\"\n", 1,
 	     "setting \"durability\": \"ram\": write \"os\" or \"disk\""},
-	    {"\nlookup = {\"unix:/x\"}\n", 2, "this version serves no lookups"},
+	    {"\nlookup = {\"unix:/x\",\n\"udp:127.0.0.1\"}\n", 3,
+	     "setting \"lookup\": \"udp:127.0.0.1\": no MTA asks a socketmap "
+	     "by udp"},
+	    {"lookup = {\"inet:127.0.0.1\"}\n", 1, "does not begin with"},
+	    {"lookup = {\"tcp:127.0.0.1:x\"}\n", 1, "the port is not"},
+	    {"lookup = {\"unix:\"}\n", 1, "no path"},
+	    {"ipv6-prefix = 31\n", 1, "not a number from 32 to 128"},
+	    {"ipv6-prefix = 129\n", 1, "not a number from 32 to 128"},
 	    {"rpcbind = perhaps\n", 1, "rpcbind"},
 	    {"never = {\"192.0.2.1\",\n\"192.0.2.1/24\"}\n", 2,
 	     "setting \"never\": \"192.0.2.1/24\": bits are set behind "
@@ -619,6 +652,7 @@ int main(void)
 	    cmocka_unit_test(an_empty_file_means_the_defaults),
 	    cmocka_unit_test(no_file_means_the_defaults),
 	    cmocka_unit_test(every_setting),
+	    cmocka_unit_test(lookup_off_and_explicit),
 	    cmocka_unit_test(durations),
 	    cmocka_unit_test(listen_texts),
 	    cmocka_unit_test(listen_on_unix_sockets),
