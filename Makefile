@@ -124,7 +124,7 @@ $(OBJ)/integrations/watch/%.o: CPPFLAGS += -Idracd
 
 # ---- hooks ------------------------------------------------------------------
 IN_HOOK    = -Wl,--exclude-libs,ALL $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread
-$(B)/dracexec: $(OBJ)/integrations/exec/dracexec.o $(COMMON_OBJ) $(B)/libdrac.a
+$(B)/dracexec: $(OBJ)/integrations/exec/dracexec.o $(OBJ)/dracd/text.o $(COMMON_OBJ) $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(IN_HOOK)
 $(B)/dracwatch: $(OBJ)/integrations/watch/main.o $(WATCH_OBJ) $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(IN_HOOK) \
@@ -167,11 +167,11 @@ $(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libdrac.a
 	    $(B)/libdrac.a $(FUZZ_LIBS)
 fuzz_programs = $(foreach f,$(1),$(B)/unit/test_fuzz_$(f) $(B)/fuzz_$(f))
 $(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): $(ROOM_OBJ)
-$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): CPPFLAGS += -Idracd
-$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): FUZZ_LIBS = $(DRACD_LIBS)
+$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): private CPPFLAGS += -Idracd
+$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): private FUZZ_LIBS = $(DRACD_LIBS)
 $(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): $(WATCH_OBJ)
-$(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): CPPFLAGS += -Iintegrations/watch
-$(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread \
+$(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): private CPPFLAGS += -Iintegrations/watch
+$(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread \
 	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD))
 fuzz-build: $(FUZZ:%=$(B)/fuzz_%)
 # Helpers of the tests and the bench: load generators, preloads.

@@ -1,0 +1,167 @@
+/*
+ * dracexec: tells dracd where the client of a login came from, or asks it
+ * whether the client of an SMTP session may relay, and becomes the next
+ * program, whatever became of that. It gets no rights from anybody and must
+ * never be set-user-ID or set-group-ID: its environment is the caller's.
+ *
+ * Never forks, never writes to descriptors 0 and 1 (they are the client's
+ * connection), leaves nothing open and no signal changed.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "../../dracd/text.h"
+#include "../common/client.h" /* libdrac has a client.h, too */
+#include "drac.h"
+
+enum {
+	BUDGET_MS = 500, /* what a login may take longer */
+	/* What programs run by tcpserver and qmail mean by their status. */
+	EXIT_PERMANENT = 100,
+	EXIT_TEMPORARY = 111,
+};
+
+static const char usage[] =
+    "usage: dracexec [-r] [-s server] program [argument ...]\n";
+
+/*
+ * Below Dovecot's script-login, which sets USERDB_KEYS last of all and to the
+ * fields of the user database, any other name may be such a field.
+ */
+static const char *ip_of_dovecot(const char *fields)
+{
+	bool is_field =
+	    strncmp(fields, "IP ", 3) == 0 || strstr(fields, " IP ") != NULL;
+
+	return is_field ? NULL : getenv("IP");
+}
+
+/*
+ * Whoever took the connection knows best: descriptor 0 may lead to a proxy or
+ * to a TLS process.
+ */
+static bool find_client(char address[DRAC_ADDRESS_SIZE])
+{
+	const char *fields = getenv("USERDB_KEYS");
+	const char *text = getenv("TCPREMOTEIP");
+
+	if (fields != NULL)
+		return client_from_text(ip_of_dovecot(fields), address);
+	return text ? client_from_text(text, address)
+		    : client_from_peer(STDIN_FILENO, address);
+}
+
+static const char *service_of(const char *program)
+{
+	const char *name = basename(program);
+
+	if (strcasestr(name, "pop3") != NULL)
+		return "pop3";
+	return strcasestr(name, "imap") != NULL ? "imap" : "";
+}
+
+/* A name that the protocol cannot carry is left out: nobody's fault. */
+static const char *sendable(const char *name)
+{
+	size_t len = name ? strnlen(name, DRAC_USER_MAX + 1) : 0;
+
+	return len <= DRAC_USER_MAX && text_is_clean(name, len) ? name : NULL;
+}
+
+static void report(const char *address)
+{
+	syslog(LOG_WARNING, "client=%s: %s", address, drac_error());
+}
+
+static void authorize(const char *server, const char *address,
+		      const char *program)
+{
+	const char *courier = getenv("AUTHENTICATED");
+	const char *user = sendable(courier ? courier : getenv("USER"));
+	struct drac *drac = drac_open(server, BUDGET_MS);
+
+	if (drac == NULL || drac_add(drac, address, 0, user,
+				     service_of(program), NULL) != DRAC_OK)
+		report(address);
+	drac_close(drac);
+}
+
+static void permit(const char *server, const char *address)
+{
+	struct drac *drac = drac_open(server, BUDGET_MS);
+	struct drac_entry entry;
+	enum drac_result result =
+	    drac ? drac_query(drac, address, &entry) : DRAC_NOANSWER;
+
+	drac_close(drac);
+	if (result == DRAC_OK && setenv("RELAYCLIENT", "", 1) != 0)
+		syslog(LOG_WARNING, "client=%s: out of memory", address);
+	else if (result != DRAC_OK && result != DRAC_NOTFOUND)
+		report(address);
+}
+
+static void tell_or_ask(bool relay, const char *server, const char *program)
+{
+	char address[DRAC_ADDRESS_SIZE];
+
+	/* Set before us, by tcprules(1) for example: no need to ask. */
+	if (relay && getenv("RELAYCLIENT") != NULL)
+		return;
+	if (!find_client(address))
+		syslog(LOG_WARNING, "the client's address is not known");
+	else if (relay)
+		permit(server, address);
+	else
+		authorize(server, address, program);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option long_options[] = {
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'v'},
+	    {0},
+	};
+	const char *server = "localhost";
+	const char *error;
+	bool relay = false;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "+rs:", long_options, NULL)) !=
+	       -1) {
+		switch (option) {
+		case 'r':
+			relay = true;
+			break;
+		case 's':
+			server = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_SUCCESS;
+		case 'v':
+			puts("dracexec " DRACD_VERSION);
+			return EXIT_SUCCESS;
+		default:
+			fputs(usage, stderr);
+			return EXIT_PERMANENT;
+		}
+	}
+	if (optind == argc) {
+		fputs(usage, stderr);
+		return EXIT_PERMANENT;
+	}
+	openlog("dracexec", LOG_PID, LOG_MAIL);
+	tell_or_ask(relay, server, argv[optind]);
+	execvp(argv[optind], argv + optind);
+	error = strerror(errno);
+	syslog(LOG_ERR, "cannot run %s: %s", argv[optind], error);
+	fprintf(stderr, "dracexec: cannot run %s: %s\n", argv[optind], error);
+	return EXIT_TEMPORARY;
+}
