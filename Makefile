@@ -58,6 +58,8 @@ PAM       := $(if $(wildcard /usr/include/security/pam_modules.h),yes)
 DOVECOT_INCLUDE ?= $(firstword $(wildcard /usr/include/dovecot) \
              build/servers/dovecot-dev/root/usr/include/dovecot)
 DOVECOT   := $(if $(wildcard $(DOVECOT_INCLUDE)/config.h),yes)
+# 2.4 has the settings of a plugin in a module of their own.
+DOVECOT_SETTINGS := $(shell grep -sl plugin_dependency $(DOVECOT_INCLUDE)/settings-parser.h)
 
 GEN        = $(B)/gen/drac_prot.h $(B)/gen/drac_xdr.c
 OBJ        = $(B)/obj
@@ -69,7 +71,9 @@ WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrat
 FUZZ_WATCH = patterns cyrus
 HOOKS      = $(B)/dracexec $(if $(WATCH),$(B)/dracwatch) \
              $(if $(SAN),,$(if $(PAM),$(B)/pam_drac.so) \
-             $(if $(DOVECOT),$(B)/dovecot/lib99_drac_plugin.so))
+             $(if $(DOVECOT),$(DOVECOT_SO)))
+DOVECOT_SO = $(B)/dovecot/lib99_drac_plugin.so \
+             $(if $(DOVECOT_SETTINGS),$(B)/dovecot/libdrac_settings.so)
 LIB_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard libdrac/*.c)) $(XDR_OBJ)
 FUZZ      := $(filter-out $(if $(WATCH),,$(FUZZ_WATCH)),$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 UNIT       = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c)) \
@@ -135,10 +139,15 @@ PAM_OBJ    = $(OBJ)/integrations/pam/pam_drac.o $(OBJ)/dracd/text.o $(COMMON_OBJ
 $(B)/pam_drac.so: $(PAM_OBJ) integrations/pam/pam_drac.map $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete \
 	    -Wl,--version-script=integrations/pam/pam_drac.map -o $@ $(PAM_OBJ) $(IN_HOOK) -lpam
+# Dovecot's headers are not clean under WARN.
+DOVECOT_CC = $(CC) -std=gnu11 $(CFLAGS) -Wall -Wextra $(if $(CI),-Werror) $(HARDEN) -D_FORTIFY_SOURCE=2 \
+             -fPIC $(LDFLAGS) -shared -DHAVE_CONFIG_H -isystem $(DOVECOT_INCLUDE) -Ilibdrac
 $(B)/dovecot/lib99_drac_plugin.so: integrations/dovecot/drac-plugin.c $(B)/libdrac.a
 	@mkdir -p $(@D)
-	$(CC) -std=gnu11 $(CFLAGS) -Wall -fPIC -shared -DHAVE_CONFIG_H -isystem $(DOVECOT_INCLUDE) \
-	    -Ilibdrac -o $@ $< $(IN_HOOK)
+	$(DOVECOT_CC) -o $@ $< $(IN_HOOK)
+$(B)/dovecot/libdrac_settings.so: integrations/dovecot/drac-plugin.c
+	@mkdir -p $(@D)
+	$(DOVECOT_CC) -DDRAC_SETTINGS_MODULE -o $@ $<
 
 # A unit test sees the rooms of the daemon and the library, not main.c.
 $(B)/unit/%: tests/unit/%.c $(ROOM_OBJ) $(COMMON_OBJ) $(B)/libdrac.a
