@@ -8,17 +8,13 @@ password is PASSWORD.
     pop.pop3("127.0.0.5", "alice", dovecot.PASSWORD).quit()
 """
 
-import imaplib
-import poplib
 import shutil
-import socket
 
+import mailclient
 import servers
+from mailclient import IMAP_PORT, POP3_PORT
 
-POP3_PORT = 110
-IMAP_PORT = 143
 PASSWORD = "sesame"
-TIMEOUT_S = 20
 HOME = "/var/spool/mail/alice"
 SCRIPT = "/usr/lib/dracd/post-login"
 
@@ -93,43 +89,10 @@ class Dovecot:
             space.answers("127.0.0.1", IMAP_PORT)())
 
     def pop3(self, address, user, password):
-        """A session that has logged in; poplib.error_proto when it may not."""
-        session = _Pop3(self.space, address)
-        try:
-            session.user(user)
-            session.welcome = session.pass_(password)
-        except poplib.error_proto:
-            session.close()
-            raise
-        return session
+        return mailclient.pop3(self.space, address, user, password)
 
     def imap(self, address, user, password):
-        """The same; imaplib.IMAP4.error when it may not."""
-        session = _Imap(self.space, address)
-        try:
-            session.login(user, password)
-        except imaplib.IMAP4.error:
-            session.shutdown()
-            raise
-        return session
+        return mailclient.imap(self.space, address, user, password)
 
     def stop(self):
         self.server.stop()
-
-
-def _connect(space, address, port):
-    to = "fd00:beef::7" if ":" in address else "127.0.0.1"
-    with space.network():
-        return socket.create_connection((to, port), TIMEOUT_S, (address, 0))
-
-
-class _Pop3(poplib.POP3):
-    def __init__(self, space, address):
-        self._create_socket = lambda _: _connect(space, address, POP3_PORT)
-        super().__init__("dovecot", timeout=TIMEOUT_S)
-
-
-class _Imap(imaplib.IMAP4):
-    def __init__(self, space, address):
-        self._create_socket = lambda _: _connect(space, address, IMAP_PORT)
-        super().__init__("dovecot", timeout=TIMEOUT_S)
