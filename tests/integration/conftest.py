@@ -21,7 +21,8 @@ BUILDS = os.environ.get("DRACD_BUILD", str(ROOT / "build")).split(":")
 
 def pytest_generate_tests(metafunc):
     if "build" in metafunc.fixturenames:
-        metafunc.parametrize("build", BUILDS,
+        # Fixtures of any scope may ask for it.
+        metafunc.parametrize("build", BUILDS, scope="session",
                              ids=[os.path.basename(b) for b in BUILDS])
 
 
