@@ -40,6 +40,18 @@ static struct address quota_key(const struct connection *connection)
 	return key;
 }
 
+/* Root's lookups: sendmail has a connection for each of its children. */
+static bool is_boundless(const struct connection *connection)
+{
+	struct ucred user;
+	socklen_t len = sizeof(user);
+	return connection->local &&
+	       connection->protocol == &protocol_socketmap &&
+	       getsockopt(connection->watch.fd, SOL_SOCKET, SO_PEERCRED, &user,
+			  &len) == 0 &&
+	       user.uid == 0;
+}
+
 /* False: this caller has enough of them. */
 static bool enter_quota(struct streams *streams, struct connection *connection)
 {
@@ -47,7 +59,8 @@ static bool enter_quota(struct streams *streams, struct connection *connection)
 	uint32_t max = streams->service->config->max_connections_per_address;
 	struct address key = quota_key(connection);
 	char caller[ADDRESS_TEXT_MAX];
-	connection->quota = quota_enter(streams->quota, &key, max);
+	connection->quota = quota_enter(
+	    streams->quota, &key, is_boundless(connection) ? UINT32_MAX : max);
 	if (connection->quota == NULL && log_allowed(&limit))
 		log_write(LOG_WARNING,
 			  "connection refused caller=%s "
@@ -56,11 +69,32 @@ static bool enter_quota(struct streams *streams, struct connection *connection)
 	return connection->quota != NULL;
 }
 
+/* NULL: none, or all of them are being answered. */
+static struct connection *first_idle(struct connections *order)
+{
+	struct connection *connection;
+	TAILQ_FOREACH (connection, order, idle)
+		if (!connection->is_held)
+			return connection;
+	return NULL;
+}
+
+static bool close_idlest(struct streams *streams)
+{
+	struct connection *idle = first_idle(&streams->idle);
+	struct connection *resting = first_idle(&streams->resting);
+	if (idle == NULL ||
+	    (resting != NULL && resting->active_s < idle->active_s))
+		idle = resting;
+	if (idle != NULL)
+		connection_close(idle);
+	return idle != NULL;
+}
+
 /* Room for one more: whoever has been idle longest has to go. */
 static bool make_room(struct streams *streams)
 {
 	static struct log_limit limit;
-	struct connection *connection;
 	if (streams->count < streams->service->config->max_connections)
 		return true;
 	if (log_allowed(&limit))
@@ -68,13 +102,7 @@ static bool make_room(struct streams *streams)
 			  "max-connections=%u reached: closing the one that "
 			  "is idle longest",
 			  streams->service->config->max_connections);
-	TAILQ_FOREACH (connection, &streams->idle, idle) {
-		if (!connection->is_held) {
-			connection_close(connection);
-			return true;
-		}
-	}
-	return false;
+	return close_idlest(streams);
 }
 
 static bool set_up(struct connection *connection, const struct sockaddr *peer)
@@ -88,7 +116,9 @@ static bool set_up(struct connection *connection, const struct sockaddr *peer)
 	}
 	const int on = 1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	return address_from_sockaddr(&connection->caller, peer);
+	return address_from_sockaddr(&connection->caller, peer) &&
+	       (connection->protocol != &protocol_socketmap ||
+		connection_may_look_up(connection));
 }
 
 static void admit(struct listener *listener, int fd,
@@ -102,6 +132,7 @@ static void admit(struct listener *listener, int fd,
 	}
 	connection->streams = streams;
 	connection->watch.fd = fd;
+	connection->protocol = listener->protocol;
 	connection->local = listener->local;
 	if (!set_up(connection, peer) || !make_room(streams) ||
 	    !enter_quota(streams, connection)) {
@@ -131,14 +162,14 @@ static void listener_ready(struct watch *watch, uint32_t events)
 		/* Out of descriptors: closing an idle one cures it. */
 		if ((errno == EMFILE || errno == ENFILE) && log_allowed(&limit))
 			log_errno(LOG_ERR, "connection cannot be accepted");
-		if ((errno == EMFILE || errno == ENFILE) &&
-		    !TAILQ_EMPTY(&listener->streams->idle))
-			connection_close(TAILQ_FIRST(&listener->streams->idle));
+		if (errno == EMFILE || errno == ENFILE)
+			close_idlest(listener->streams);
 		return;
 	}
 }
 
-bool streams_listen(struct streams *streams, int fd, bool local)
+bool streams_listen(struct streams *streams, int fd, bool local,
+		    enum stream_protocol protocol)
 {
 	struct listener *listener = calloc(1, sizeof(*listener));
 	if (listener == NULL) {
@@ -147,6 +178,8 @@ bool streams_listen(struct streams *streams, int fd, bool local)
 	}
 	listener->watch = (struct watch){.fd = fd, .ready = listener_ready};
 	listener->streams = streams;
+	listener->protocol =
+	    protocol == STREAM_RPC ? &protocol_rpc : &protocol_socketmap;
 	listener->local = local;
 	if (!loop_add(streams->loop, &listener->watch, EPOLLIN)) {
 		int saved = errno;

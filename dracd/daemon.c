@@ -79,12 +79,13 @@ static bool same_maps(const struct config *a, const struct config *b)
 	return true;
 }
 
-static bool same_listen(const struct config *a, const struct config *b)
+static bool same_sockets(const struct listen_config *a, size_t a_count,
+			 const struct listen_config *b, size_t b_count)
 {
-	if (a->listen_count != b->listen_count)
+	if (a_count != b_count)
 		return false;
-	for (size_t i = 0; i < a->listen_count; i++)
-		if (strcmp(a->listen[i].text, b->listen[i].text) != 0)
+	for (size_t i = 0; i < a_count; i++)
+		if (strcmp(a[i].text, b[i].text) != 0)
 			return false;
 	return true;
 }
@@ -97,7 +98,11 @@ static void warn_fixed(const struct config *old, const struct config *new)
 		bool same;
 	} fixed[] = {
 	    {"map", same_maps(old, new)},
-	    {"listen", same_listen(old, new)},
+	    {"listen", same_sockets(old->listen, old->listen_count, new->listen,
+				    new->listen_count)},
+	    {"lookup", same_sockets(old->lookup, old->lookup_count, new->lookup,
+				    new->lookup_count)},
+	    {"ipv6-prefix", old->ipv6_prefix == new->ipv6_prefix},
 	    {"journal", strcmp(old->journal, new->journal) == 0},
 	    {"durability", old->durability == new->durability},
 	    {"rpcbind", old->rpcbind == new->rpcbind},
@@ -145,6 +150,7 @@ static void remove_never(struct daemon *daemon)
 		if (entry == NULL ||
 		    service_may_relay(daemon->config, &entry->address))
 			continue;
+		table_revoke(daemon->table, entry);
 		request.address = entry->address;
 		turn_request(daemon->turn, &request, daemon->service.now_s);
 	}
@@ -279,8 +285,10 @@ static void gather(struct daemon *daemon)
 {
 	for (int i = 0; i < GATHER_ROUNDS && turn_is_open(daemon->turn) &&
 			loop_wait(daemon->loop, 0) > 0;
-	     i++)
+	     i++) {
+		daemon->service.now_s = clock_wall_s();
 		loop_dispatch(daemon->loop);
+	}
 }
 
 static void pass(struct daemon *daemon)
@@ -321,8 +329,9 @@ static bool serve_bound(struct daemon *daemon, struct bound *bound)
 	int fd = bound->fd;
 	bound->fd = -1;
 	if (bound->transport != LISTEN_UDP)
-		return streams_listen(daemon->streams, fd,
-				      bound->transport == LISTEN_UNIX);
+		return streams_listen(
+		    daemon->streams, fd, bound->transport == LISTEN_UNIX,
+		    bound->lookup ? STREAM_SOCKETMAP : STREAM_RPC);
 	struct udp **grown = reallocarray(daemon->udp, daemon->udp_count + 1,
 					  sizeof(struct udp *));
 	if (grown == NULL) {
@@ -345,11 +354,32 @@ static bool serve_all(struct daemon *daemon)
 	return true;
 }
 
+static struct table *create_table(const struct config *config)
+{
+	struct table *table = table_create();
+	if (table == NULL || config->ipv6_prefix == CONFIG_IPV6_PREFIX_MAX ||
+	    table_share_prefix(table, config->ipv6_prefix))
+		return table;
+	table_free(table);
+	return NULL;
+}
+
+/* What was restored had been acknowledged. */
+static void grant_all(struct table *table)
+{
+	uint32_t slots = table_slots(table);
+	for (uint32_t slot = 1; slot <= slots; slot++) {
+		const struct entry *entry = table_at(table, slot);
+		if (entry != NULL)
+			table_grant(table, entry);
+	}
+}
+
 /* False is logged, or a matter of memory or descriptors: errno. */
 static bool open_rooms(struct daemon *daemon)
 {
 	bool verify;
-	daemon->table = table_create();
+	daemon->table = create_table(daemon->config);
 	if (daemon->table == NULL)
 		return false;
 	daemon->journal =
@@ -359,6 +389,7 @@ static bool open_rooms(struct daemon *daemon)
 	daemon->maps = maps_open(daemon->config, daemon->table, verify);
 	if (daemon->maps == NULL)
 		return false;
+	grant_all(daemon->table);
 	daemon->turn =
 	    turn_create(daemon->config, daemon->table, daemon->journal,
 			daemon->maps, &daemon->stats, service_answer);

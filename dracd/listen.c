@@ -167,15 +167,28 @@ static int open_both(struct bounds *bounds, enum listen_transport transport,
 	return is_no_ipv6(error) ? 0 : error;
 }
 
-static bool failed(const char *what, int error)
+static int open_unix(struct bounds *bounds, const char *path, uid_t uid,
+		     gid_t gid)
+{
+	struct bound *bound = add(bounds, LISTEN_UNIX);
+	int error = bound ? bind_unix(bound, path, uid, gid) : ENOMEM;
+	if (error != 0 && bound != NULL)
+		bounds->count--;
+	return error;
+}
+
+static bool failed(const char *setting, const char *what, int error)
 {
 	if (error == 0)
 		return false;
 	errno = error;
-	log_errno(LOG_CRIT, "listen=%s cannot be opened%s", what,
-		  error == EADDRINUSE ? " (is another dracd running? set "
-					"\"listen\" in dracd.conf)"
-				      : "");
+	if (error == EADDRINUSE)
+		log_errno(LOG_CRIT,
+			  "%s=%s cannot be opened (is another dracd running? "
+			  "set \"%s\" in dracd.conf)",
+			  setting, what, setting);
+	else
+		log_errno(LOG_CRIT, "%s=%s cannot be opened", setting, what);
 	return true;
 }
 
@@ -185,16 +198,14 @@ static bool open_default(const struct access *access, uid_t uid, gid_t gid,
 	bool others = access_names_others(access);
 	const char *v4 = others ? "0.0.0.0" : "127.0.0.1";
 	const char *v6 = others ? "::" : "::1";
-	if (failed("udp:5901",
+	if (failed("listen", "udp:5901",
 		   open_both(bounds, LISTEN_UDP, v4, v6, CONFIG_PORT)) ||
-	    failed("tcp:5901",
+	    failed("listen", "tcp:5901",
 		   open_both(bounds, LISTEN_TCP, v4, v6, CONFIG_PORT)))
 		return false;
-	struct bound *bound = add(bounds, LISTEN_UNIX);
-	int error =
-	    bound ? bind_unix(bound, LISTEN_UNIX_DEFAULT, uid, gid) : ENOMEM;
+	int error = open_unix(bounds, LISTEN_UNIX_DEFAULT, uid, gid);
 	if (error == EADDRINUSE)
-		return !failed("unix:" LISTEN_UNIX_DEFAULT, error);
+		return !failed("listen", "unix:" LISTEN_UNIX_DEFAULT, error);
 	if (error != 0) {
 		errno = error;
 		log_errno(LOG_WARNING,
@@ -208,16 +219,37 @@ static bool open_default(const struct access *access, uid_t uid, gid_t gid,
 static int open_one(const struct listen_config *listen_at, uid_t uid, gid_t gid,
 		    struct bounds *bounds)
 {
-	if (listen_at->transport == LISTEN_UNIX) {
-		struct bound *bound = add(bounds, LISTEN_UNIX);
-		return bound ? bind_unix(bound, listen_at->path, uid, gid)
-			     : ENOMEM;
-	}
+	if (listen_at->transport == LISTEN_UNIX)
+		return open_unix(bounds, listen_at->path, uid, gid);
 	if (listen_at->any)
 		return open_both(bounds, listen_at->transport, "0.0.0.0",
 				 "::", listen_at->port);
 	return open_inet(bounds, listen_at->transport, &listen_at->address,
 			 listen_at->port);
+}
+
+static bool open_lookup(const struct config *config, uid_t uid, gid_t gid,
+			struct bounds *bounds)
+{
+	size_t first = bounds->count;
+	for (size_t i = 0; i < config->lookup_count; i++) {
+		const struct listen_config *lookup = &config->lookup[i];
+		int error = open_one(lookup, uid, gid, bounds);
+		if (!config->lookup_default &&
+		    failed("lookup", lookup->text, error))
+			return false;
+		if (error == 0)
+			continue;
+		errno = error;
+		log_errno(LOG_WARNING,
+			  "lookup=%s cannot be opened; no MTA can ask by "
+			  "socketmap (set \"lookup\" in dracd.conf, to {} for "
+			  "none)",
+			  lookup->text);
+	}
+	for (size_t i = first; i < bounds->count; i++)
+		bounds->bound[i].lookup = true;
+	return true;
 }
 
 bool listen_open(const struct config *config, const struct access *access,
@@ -227,8 +259,9 @@ bool listen_open(const struct config *config, const struct access *access,
 	bool done =
 	    config->listen_count > 0 || open_default(access, uid, gid, bounds);
 	for (size_t i = 0; i < config->listen_count && done; i++)
-		done = !failed(config->listen[i].text,
+		done = !failed("listen", config->listen[i].text,
 			       open_one(&config->listen[i], uid, gid, bounds));
+	done = done && open_lookup(config, uid, gid, bounds);
 	if (!done)
 		listen_close(bounds);
 	return done;

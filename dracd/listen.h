@@ -1,7 +1,7 @@
 /*
- * listen: the sockets callers come to: made and bound by the configuration (or
- * by what DESIGN.md section 7 says when it is silent), before rights are
- * dropped. Serving them is udp.c's and stream.c's.
+ * listen: the sockets callers and MTAs come to: made and bound by the
+ * configuration (or by what DESIGN.md section 7 says when it is silent), before
+ * rights are dropped. Serving them is udp.c's and stream.c's.
  */
 #ifndef DRACD_LISTEN_H
 #define DRACD_LISTEN_H
@@ -19,6 +19,7 @@
 struct bound {
 	int fd; /* given away by the one who serves it: set to -1 */
 	enum listen_transport transport;
+	bool lookup; /* for socketmap, not for RPC */
 	bool wildcard;
 	struct sockaddr_storage address; /* UDP and TCP: as bound */
 	char *path;                      /* unix; NULL: nothing to remove */

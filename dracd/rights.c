@@ -104,6 +104,16 @@ static bool give_map(const char *path, const struct identity *identity)
 	return false;
 }
 
+static bool make_socket_parents(const struct listen_config *sockets,
+				size_t count, const struct identity *identity)
+{
+	for (size_t i = 0; i < count; i++)
+		if (sockets[i].transport == LISTEN_UNIX &&
+		    !make_parent(sockets[i].path, identity))
+			return false;
+	return true;
+}
+
 bool rights_prepare(const struct config *config,
 		    const struct identity *identity)
 {
@@ -113,12 +123,15 @@ bool rights_prepare(const struct config *config,
 		       give_map(config->maps[i].path, identity);
 	done = done && make_parent(config->journal, identity) &&
 	       make_directory(config->journal, 0700, identity);
-	for (size_t i = 0; i < config->listen_count && done; i++)
-		if (config->listen[i].transport == LISTEN_UNIX)
-			done = make_parent(config->listen[i].path, identity);
+	done = done && make_socket_parents(config->listen, config->listen_count,
+					   identity);
 	if (config->listen_count == 0 && geteuid() == 0)
 		done = done && make_parent(LISTEN_UNIX_DEFAULT, identity);
-	return done;
+	if (config->lookup_default && geteuid() != 0)
+		return done;
+	bool made = done && make_socket_parents(config->lookup,
+						config->lookup_count, identity);
+	return done && (made || config->lookup_default);
 }
 
 bool rights_drop(const struct identity *identity)

@@ -158,7 +158,7 @@ static bool describe(const struct bound *bound, char netid[NETID_MAX],
 	const void *bytes;
 	unsigned port;
 	bool v6 = bound->address.ss_family == AF_INET6;
-	if (bound->transport == LISTEN_UNIX)
+	if (bound->transport == LISTEN_UNIX || bound->lookup)
 		return false;
 	if (v6) {
 		const struct sockaddr_in6 *at = (const void *)&bound->address;

@@ -27,7 +27,7 @@ static addstat classic_status(enum outcome outcome)
 
 /* ---- who may, and whom ------------------------------------------------- */
 
-static bool deny_caller(struct service *service, const struct origin *origin)
+void service_deny_caller(struct service *service, const struct origin *origin)
 {
 	static struct log_limit limit;
 	char caller[ADDRESS_TEXT_MAX];
@@ -37,7 +37,6 @@ static bool deny_caller(struct service *service, const struct origin *origin)
 			  "deny caller=%s reason=\"not in dracd.allow or "
 			  "refused by hosts.allow, hosts.deny\"",
 			  audit_caller(origin, caller));
-	return true;
 }
 
 static bool is_never(const struct config *config, const struct address *address)
@@ -99,7 +98,7 @@ static enum service_result classic_add(struct service *service,
 	};
 	addstat status = ADD_PERM;
 	if (!origin->allowed) {
-		deny_caller(service, origin);
+		service_deny_caller(service, origin);
 		return xdr_addstat(out, &status) ? SERVICE_REPLIED
 						 : SERVICE_FAILED;
 	}
@@ -154,7 +153,7 @@ static enum service_result add(struct service *service, XDR *in, XDR *out,
 	u_int len, lifetime;
 	size_t user_len, name_len;
 	if (!origin->allowed) {
-		deny_caller(service, origin);
+		service_deny_caller(service, origin);
 		return reply_add(out, DRAC3_PERM, 0);
 	}
 	if (!decode_address(in, byte, &len) || !xdr_u_int(in, &lifetime) ||
@@ -182,7 +181,7 @@ static enum service_result remove_entry(struct service *service, XDR *in,
 	uint8_t byte[16];
 	u_int len;
 	if (!origin->allowed) {
-		deny_caller(service, origin);
+		service_deny_caller(service, origin);
 		return reply_status(out, DRAC3_PERM);
 	}
 	if (!decode_address(in, byte, &len))
@@ -251,7 +250,7 @@ static enum service_result query(struct service *service, XDR *in, XDR *out,
 	u_int len;
 	struct address address;
 	if (!origin->allowed) {
-		deny_caller(service, origin);
+		service_deny_caller(service, origin);
 	} else if (!decode_address(in, byte, &len)) {
 		return SERVICE_BAD_ARGUMENTS;
 	} else if (!address_from_bytes(&address, byte, len)) {
@@ -259,7 +258,8 @@ static enum service_result query(struct service *service, XDR *in, XDR *out,
 	} else {
 		struct entry *entry = table_find(service->table, &address);
 		res.status = DRAC3_NOTFOUND;
-		if (is_live(entry, service->now_s)) {
+		if (entry != NULL &&
+		    turn_expiry_s(service->turn, entry) > service->now_s) {
 			res.status = DRAC3_OK;
 			res.drac3_query_res_u.entry = entry_result(entry);
 		}
@@ -294,7 +294,7 @@ static enum service_result list(struct service *service, XDR *in, XDR *out,
 	drac3_list_res res = {.status = DRAC3_PERM};
 	drac3_entry entries[DRAC3_PAGE_MAX];
 	if (!origin->allowed) {
-		deny_caller(service, origin);
+		service_deny_caller(service, origin);
 		return xdr_drac3_list_res(out, &res) ? SERVICE_REPLIED
 						     : SERVICE_FAILED;
 	}
@@ -316,7 +316,7 @@ static enum service_result statistics(struct service *service, XDR *out,
 	drac3_stats_res res = {.status = DRAC3_PERM};
 	drac3_counter counter[STATS_COUNT];
 	if (!origin->allowed) {
-		deny_caller(service, origin);
+		service_deny_caller(service, origin);
 		return xdr_drac3_stats_res(out, &res) ? SERVICE_REPLIED
 						      : SERVICE_FAILED;
 	}

@@ -43,6 +43,9 @@ enum service_result service_call(struct service *service, uint32_t version,
 				 uint32_t procedure, XDR *in, XDR *out,
 				 struct origin *origin);
 
+/* A caller that access.h refuses: counted, and logged now and then. */
+void service_deny_caller(struct service *service, const struct origin *origin);
+
 /* Whether the address may be authorized at all. */
 bool service_may_relay(const struct config *config,
 		       const struct address *address);

@@ -4,9 +4,10 @@
 #include <string.h>
 
 static const char *const names[] = {
-    "adds",          "refreshes", "removes",    "expiries",   "denied",
-    "refused",       "bad_calls", "turns_held", "entries",    "connections",
-    "journal_bytes", "map_bytes", "uptime_s",   "lifetime_s",
+    "adds",          "refreshes",         "removes",   "expiries",
+    "denied",        "refused",           "bad_calls", "turns_held",
+    "lookups_found", "lookups_not_found", "entries",   "connections",
+    "journal_bytes", "map_bytes",         "uptime_s",  "lifetime_s",
 };
 
 _Static_assert(sizeof(names) / sizeof(names[0]) == STATS_COUNT,

@@ -13,10 +13,12 @@ struct stats {
 	uint64_t refreshes; /* of live entries */
 	uint64_t removes;
 	uint64_t expiries;
-	uint64_t denied;     /* caller or address not permitted */
-	uint64_t refused;    /* answered with a system error */
-	uint64_t bad_calls;  /* not decodable, wrong version and so on */
-	uint64_t turns_held; /* for a reader's lock on a map */
+	uint64_t denied;        /* caller or address not permitted */
+	uint64_t refused;       /* answered with a system error */
+	uint64_t bad_calls;     /* not decodable, wrong version and so on */
+	uint64_t turns_held;    /* for a reader's lock on a map */
+	uint64_t lookups_found; /* by socketmap */
+	uint64_t lookups_not_found;
 	/* as of now */
 	uint64_t entries;
 	uint64_t connections;

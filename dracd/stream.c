@@ -12,6 +12,7 @@
 #include "audit.h"
 #include "clock.h"
 #include "log.h"
+#include "socketmap.h"
 #include "stream_impl.h"
 
 #define LAST_FRAGMENT UINT32_C(0x80000000)
@@ -53,7 +54,7 @@ void connection_close(struct connection *connection)
 {
 	struct streams *streams = connection->streams;
 	set_more(connection, false);
-	TAILQ_REMOVE(&streams->idle, connection, idle);
+	TAILQ_REMOVE(connection->order, connection, idle);
 	if (connection->state == OPEN)
 		loop_remove(streams->loop, &connection->watch);
 	close(connection->watch.fd);
@@ -85,18 +86,24 @@ static void close_because(struct connection *connection, const char *why)
 /* ---- calls -------------------------------------------------------------- */
 
 /* False: the connection is closed, since its peer does not read. */
+static bool write_parts(struct connection *connection, struct iovec *part,
+			size_t count, size_t len)
+{
+	struct msghdr header = {.msg_iov = part, .msg_iovlen = count};
+	if (sendmsg(connection->watch.fd, &header,
+		    MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len)
+		return true;
+	connection_close(connection);
+	return false;
+}
+
 static bool write_reply(struct connection *connection, const void *data,
 			size_t len)
 {
 	uint32_t mark = htonl(LAST_FRAGMENT | (uint32_t)len);
-	struct iovec iov[2] = {{&mark, sizeof(mark)},
-			       {(void *)(uintptr_t)data, len}};
-	struct msghdr header = {.msg_iov = iov, .msg_iovlen = 2};
-	if (sendmsg(connection->watch.fd, &header,
-		    MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)(MARK + len))
-		return true;
-	connection_close(connection);
-	return false;
+	struct iovec part[2] = {{&mark, sizeof(mark)},
+				{(void *)(uintptr_t)data, len}};
+	return write_parts(connection, part, 2, MARK + len);
 }
 
 static bool connection_resume(struct connection *connection)
@@ -144,30 +151,22 @@ static struct origin origin_of(struct connection *connection)
 	return origin;
 }
 
-static void touch(struct connection *connection)
-{
-	struct streams *streams = connection->streams;
-	connection->active_s = clock_monotonic_s();
-	TAILQ_REMOVE(&streams->idle, connection, idle);
-	TAILQ_INSERT_TAIL(&streams->idle, connection, idle);
-}
-
-/* The length of the record at the front with its mark; 0: not whole yet. */
-static ssize_t whole_record(const struct connection *connection)
+/* See struct protocol. */
+static ssize_t rpc_record(const uint8_t *in, size_t in_len)
 {
 	uint32_t mark;
-	if (connection->in_len < MARK)
+	if (in_len < MARK)
 		return 0;
-	memcpy(&mark, connection->in, sizeof(mark));
+	memcpy(&mark, in, sizeof(mark));
 	mark = ntohl(mark);
 	size_t len = mark & ~LAST_FRAGMENT;
 	if (!(mark & LAST_FRAGMENT) || len > RPC_CALL_MAX || len < RPC_CALL_MIN)
 		return -1;
-	return connection->in_len < MARK + len ? 0 : (ssize_t)(MARK + len);
+	return in_len < MARK + len ? 0 : (ssize_t)(MARK + len);
 }
 
-/* The record at the front: answered, held, or reason to close. */
-static void call(struct connection *connection, size_t record)
+/* One call: answered, held, or reason to close. */
+static size_t rpc_answer(struct connection *connection, size_t record)
 {
 	static uint8_t reply[RPC_REPLY_MAX];
 	struct service *service = connection->streams->service;
@@ -176,7 +175,7 @@ static void call(struct connection *connection, size_t record)
 	ssize_t len = rpc_handle(service, connection->in + MARK, record - MARK,
 				 &origin, reply);
 	if (connection->state == DEAD || len == 0)
-		return; /* stream_send() was or will be called */
+		return record; /* stream_send() was or will be called */
 	set_held(connection, false);
 	if (len > 0) {
 		write_reply(connection, reply, (size_t)len);
@@ -184,30 +183,106 @@ static void call(struct connection *connection, size_t record)
 		service->stats->bad_calls++;
 		close_because(connection, "not an RPC call");
 	}
+	return record;
 }
 
-/* At most one call; what is left waits for the next pass. */
+const struct protocol protocol_rpc = {
+    .record = rpc_record,
+    .answer = rpc_answer,
+    .junk = "record too long, or in pieces",
+};
+
+/* ---- lookups ------------------------------------------------------------ */
+
+/* Who is on this host may read the maps, too. */
+bool connection_may_look_up(struct connection *connection)
+{
+	struct origin origin = origin_of(connection);
+	if (connection->local || origin.allowed)
+		return true;
+	service_deny_caller(connection->streams->service, &origin);
+	return false;
+}
+
+/* All that are there, in their order: never held, and cheap. */
+static size_t socketmap_answers(struct connection *connection, size_t record)
+{
+	static char out[RPC_REPLY_MAX];
+	struct service *service = connection->streams->service;
+	size_t done = 0, len = 0;
+	ssize_t next = (ssize_t)record;
+	if (!connection_may_look_up(connection)) {
+		connection_close(connection);
+		return record;
+	}
+	while (next > 0 && len + SOCKETMAP_REPLY_MAX <= sizeof(out)) {
+		len += socketmap_answer(service, connection->in + done,
+					(size_t)next, out + len);
+		done += (size_t)next;
+		next = socketmap_record(connection->in + done,
+					connection->in_len - done);
+	}
+	write_parts(connection, &(struct iovec){out, len}, 1, len);
+	return done;
+}
+
+const struct protocol protocol_socketmap = {
+    .record = socketmap_record,
+    .answer = socketmap_answers,
+    .junk = "not a socketmap lookup, or one of more than 512 bytes",
+    .may_rest = true,
+};
+_Static_assert((int)SOCKETMAP_RECORD_MAX <= MARK + RPC_CALL_MAX,
+	       "a lookup fits");
+_Static_assert(SOCKETMAP_REQUEST_MAX == 512, "protocol_socketmap.junk");
+
+/* ---- serving ------------------------------------------------------------ */
+
+/* What it waits for, from now on: idle-timeout, or nothing. */
+static void set_order(struct connection *connection)
+{
+	struct streams *streams = connection->streams;
+	if (connection->order != NULL)
+		TAILQ_REMOVE(connection->order, connection, idle);
+	connection->order =
+	    connection->protocol->may_rest && connection->in_len == 0
+		? &streams->resting
+		: &streams->idle;
+	connection->active_s = clock_monotonic_s();
+	TAILQ_INSERT_TAIL(connection->order, connection, idle);
+}
+
+static ssize_t whole_record(const struct connection *connection)
+{
+	return connection->protocol->record(connection->in, connection->in_len);
+}
+
+/* What is left waits for the next pass. */
 static void serve(struct connection *connection)
 {
 	ssize_t record = whole_record(connection);
 	set_more(connection, false);
 	if (record < 0) {
 		connection->streams->service->stats->bad_calls++;
-		close_because(connection, "record too long, or in pieces");
+		close_because(connection, connection->protocol->junk);
 		return;
 	}
-	if (record == 0)
+	if (record == 0) {
+		/* Half a lookup may not rest. */
+		if (connection->order == &connection->streams->resting)
+			set_order(connection);
 		return;
+	}
 	connection->serving = true;
-	call(connection, (size_t)record);
+	size_t done = connection->protocol->answer(connection, (size_t)record);
 	connection->serving = false;
 	if (connection->state == DEAD) {
 		free_if_done(connection);
 		return;
 	}
-	touch(connection);
-	connection->in_len -= (size_t)record;
-	memmove(connection->in, connection->in + record, connection->in_len);
+	connection->in_len -= done;
+	memmove(connection->in, connection->in + done, connection->in_len);
+	set_order(connection);
 	set_more(connection,
 		 !connection->is_held && whole_record(connection) != 0);
 }
@@ -217,7 +292,7 @@ static void connection_ready(struct watch *watch, uint32_t events)
 	struct connection *connection = (struct connection *)watch;
 	(void)events;
 	if (connection->is_held || connection->has_more)
-		return; /* one call a pass */
+		return; /* what has been read comes first */
 	ssize_t len =
 	    recv(watch->fd, connection->in + connection->in_len,
 		 sizeof(connection->in) - connection->in_len, MSG_DONTWAIT);
@@ -233,8 +308,7 @@ void connection_open(struct connection *connection)
 {
 	struct streams *streams = connection->streams;
 	connection->watch.ready = connection_ready;
-	connection->active_s = clock_monotonic_s();
-	TAILQ_INSERT_TAIL(&streams->idle, connection, idle);
+	set_order(connection);
 	streams->count++;
 	streams->service->stats->connections = streams->count;
 	if (!loop_add(streams->loop, &connection->watch, EPOLLIN)) {
@@ -302,6 +376,7 @@ struct streams *streams_create(struct loop *loop, struct service *service)
 	streams->loop = loop;
 	streams->service = service;
 	TAILQ_INIT(&streams->idle);
+	TAILQ_INIT(&streams->resting);
 	TAILQ_INIT(&streams->more);
 	TAILQ_INIT(&streams->held);
 	SLIST_INIT(&streams->listeners);
@@ -320,7 +395,8 @@ void streams_free(struct streams *streams)
 		close(listener->watch.fd);
 		free(listener);
 	}
-	while ((connection = TAILQ_FIRST(&streams->idle)) != NULL)
+	while ((connection = TAILQ_FIRST(&streams->idle)) != NULL ||
+	       (connection = TAILQ_FIRST(&streams->resting)) != NULL)
 		connection_close(connection);
 	quota_free(streams->quota);
 	free(streams);

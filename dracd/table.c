@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "prefixes.h"
+
 enum {
 	SLAB = 1024,          /* entries in a slab */
 	CHUNK = 4096,         /* bucket heads in a chunk of the directory */
@@ -43,6 +45,7 @@ struct table {
 	struct second *free_seconds; /* kept, so that undoing never allocates */
 	struct second *recent;       /* the last one linked to, or NULL */
 	uint32_t dirty_head, dirty_tail;
+	struct prefixes *prefixes; /* NULL: nobody asks by prefix */
 };
 
 _Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
@@ -198,6 +201,7 @@ void table_free(struct table *table)
 		free(table->chunk[i]);
 	for (uint32_t i = 0; i < table->slabs; i++)
 		free(table->slab[i]);
+	prefixes_free(table->prefixes);
 	free(table->chunk);
 	free(table->slab);
 	free(table);
@@ -329,6 +333,40 @@ struct entry *table_next(struct table *table, const struct entry *entry)
 	return second ? at(table, second->head) : NULL;
 }
 
+/* ---- prefixes ----------------------------------------------------------- */
+
+static bool is_shared(const struct table *table, const struct address *address)
+{
+	return table->prefixes != NULL && !address_is_v4(address);
+}
+
+bool table_share_prefix(struct table *table, uint32_t bits)
+{
+	table->prefixes = prefixes_create(bits);
+	return table->prefixes != NULL;
+}
+
+void table_grant(struct table *table, const struct entry *entry)
+{
+	if (is_shared(table, &entry->address))
+		prefixes_set(table->prefixes, entry->index, &entry->address,
+			     entry->expiry_s);
+}
+
+void table_revoke(struct table *table, const struct entry *entry)
+{
+	if (is_shared(table, &entry->address))
+		prefixes_clear(table->prefixes, entry->index);
+}
+
+int64_t table_prefix_expiry(const struct table *table,
+			    const struct address *address)
+{
+	return is_shared(table, address)
+		   ? prefixes_latest(table->prefixes, address)
+		   : 0;
+}
+
 /* ---- entries ---------------------------------------------------------- */
 
 static struct entry *slot_get(struct table *table)
@@ -360,7 +398,9 @@ struct entry *table_insert(struct table *table, const struct address *address,
 	if (entry == NULL)
 		return NULL;
 	entry->address = *address;
-	if (!order_link(table, entry, expiry_s)) {
+	if ((is_shared(table, address) &&
+	     !prefixes_reserve(table->prefixes, entry->index)) ||
+	    !order_link(table, entry, expiry_s)) {
 		slot_put(table, entry);
 		return NULL;
 	}
@@ -379,6 +419,7 @@ void table_remove(struct table *table, struct entry *entry)
 		link = &at(table, *link)->hash_next;
 	*link = entry->hash_next;
 	order_unlink(table, entry);
+	table_revoke(table, entry);
 	table_clear_dirty(table, entry);
 	free(entry->who);
 	slot_put(table, entry);

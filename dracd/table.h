@@ -70,6 +70,22 @@ struct entry *table_first(struct table *table);
 /* The one after it in the order of expiry; NULL: that was the last. */
 struct entry *table_next(struct table *table, const struct entry *entry);
 
+/*
+ * Lookups by the first bits of IPv6 addresses. Only for an empty table; without
+ * it the rest here does nothing and costs nothing. False: out of memory.
+ */
+bool table_share_prefix(struct table *table, uint32_t bits);
+/*
+ * The entry's expiry has been acknowledged: until then its prefix may relay,
+ * whatever becomes of the entry before the next grant. Ends with
+ * table_revoke() and table_remove().
+ */
+void table_grant(struct table *table, const struct entry *entry);
+void table_revoke(struct table *table, const struct entry *entry);
+/* The latest expiry granted within the address's prefix; 0: none. */
+int64_t table_prefix_expiry(const struct table *table,
+			    const struct address *address);
+
 void table_mark_dirty(struct table *table, struct entry *entry);
 void table_clear_dirty(struct table *table, struct entry *entry);
 /* The one marked first; NULL: none. */

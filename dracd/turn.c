@@ -93,6 +93,7 @@ void turn_finish(struct turn *turn, struct change *change)
 		entry->flags = ENTRY_IN_MAP;
 		table_clear_dirty(turn->table, entry);
 	}
+	table_grant(turn->table, entry);
 	if (change->inserted) {
 		turn->stats->adds++;
 		audit_authorize(entry, &change->request.origin);
@@ -254,6 +255,30 @@ void turn_request(struct turn *turn, const struct request *request,
 		return;
 	}
 	turn->now.change[turn->now.count++] = change;
+}
+
+/* The first change of an entry that the maps must see; NULL: none. */
+static const struct change *find_change(const struct changes *changes,
+					const struct entry *entry)
+{
+	for (size_t i = 0; i < changes->count; i++)
+		if (changes->change[i].entry == entry &&
+		    changes->change[i].publish)
+			return &changes->change[i];
+	return NULL;
+}
+
+int64_t turn_expiry_s(const struct turn *turn, const struct entry *entry)
+{
+	const struct change *change;
+	if (!(entry->flags & ENTRY_IN_MAP) || (entry->flags & ENTRY_REMOVING))
+		return 0;
+	if (!(entry->flags & ENTRY_PENDING))
+		return entry->expiry_s;
+	change = find_change(&turn->held, entry);
+	if (change == NULL)
+		change = find_change(&turn->now, entry);
+	return change ? change->old_expiry_s : 0;
 }
 
 bool turn_is_open(const struct turn *turn)

@@ -52,6 +52,12 @@ void turn_free(struct turn *turn);
 /* Takes the request: it is answered now or at the end of a turn. */
 void turn_request(struct turn *turn, const struct request *request,
 		  int64_t now_s);
+/*
+ * Until when the entry may relay as far as anybody has been told; 0: not at
+ * all. What is under way does not count yet, and what is being removed not any
+ * more.
+ */
+int64_t turn_expiry_s(const struct turn *turn, const struct entry *entry);
 /* Whether a commit has something to write. */
 bool turn_is_open(const struct turn *turn);
 

@@ -118,6 +118,7 @@ class Dracd:
         self.dir.chmod(0o755)
         self.port = free_port()
         self.unix = str(self.dir / "rpc.sock")
+        self.lookup = str(self.dir / "map.sock")    # where `lookup` has it
         self.conf = self.dir / "dracd.conf"
         self.allow = self.dir / "dracd.allow"
         self.stderr_path = self.dir / "stderr"
@@ -130,6 +131,7 @@ class Dracd:
                        "udp:[::1]:%d" % self.port,
                        "tcp:[::1]:%d" % self.port,
                        "unix:%s" % self.unix],
+            "lookup": [],       # the default is one for the whole host
             "journal": self.dir / "journal",
             "allow_file": self.allow,
             "hosts_access": False,
