@@ -25,7 +25,7 @@ enum {
 };
 
 enum durability { DURABILITY_OS, DURABILITY_DISK };
-enum map_type { MAP_BTREE, MAP_HASH };
+enum map_type { MAP_BTREE, MAP_HASH, MAP_LMDB };
 
 struct map_config {
 	enum map_type type;

@@ -122,7 +122,14 @@ const char *setting_map(const char *text, struct map_config *map)
 	} types[] = {
 	    {"btree:", MAP_BTREE},
 	    {"hash:", MAP_HASH},
+	    {"lmdb:", MAP_LMDB},
 	};
+#ifndef HAVE_LMDB
+	if (strncmp(text, "lmdb:", strlen("lmdb:")) == 0)
+		return "this dracd was built without LMDB; install its "
+		       "headers and build it again, or write "
+		       "\"btree:/path.db\"";
+#endif
 
 	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
 		size_t len = strlen(types[i].name);
@@ -132,7 +139,8 @@ const char *setting_map(const char *text, struct map_config *map)
 		map->type = types[i].type;
 		return setting_path(text + len, &map->path);
 	}
-	return "not of a known type; write \"btree:/path\" or \"hash:/path\"";
+	return "not of a known type; write \"btree:/path\", \"hash:/path\" or "
+	       "\"lmdb:/path\"";
 }
 
 /* ---- listen ---- */

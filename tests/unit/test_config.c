@@ -399,8 +399,8 @@ static void wrong_settings_name_file_and_line(void **state)
 	} rows[] = {
 	    {"rpcbind = true\nno-such = 1\n", 2, "'no-such'"},
 	    {"Lifetime = 30m\n", 1, "'Lifetime'"},
-	    {"\n\nmap \"lmdb:/x\" { }\n", 3, "btree:/path"},
-	    {"\n\nmap \"lmdb:/x\" { }\n", 3, "hash:/path"},
+	    {"\n\nmap \"dbm:/x\" { }\n", 3, "btree:/path"},
+	    {"\n\nmap \"dbm:/x\" { }\n", 3, "lmdb:/path"},
 	    {"map \"/x\" { }\n", 1, "not of a known type"},
 	    {"map \"btree:\" { }\n", 1, "no path"},
 	    {"map { }\n", 1, "missing title"},

@@ -1,0 +1,369 @@
+/*
+ * map_db: a map in a Berkeley DB file, btree or hash. Owns the library's handle
+ * and the size of the file. Why each rule is as it is: ARCHITECTURE.md, "Maps".
+ */
+#include <db.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "map_impl.h"
+
+enum {
+	PAGE_SIZE = 4096,
+	/*
+	 * A sync walks all of it, a put that misses it reads a page: measured,
+	 * this much is never worse than the default of 256 KB, and a third
+	 * better for a turn of many puts.
+	 */
+	CACHE_BYTES = 1024 * 1024,
+	/* Half full leaves, 15-byte keys: one entry takes about 64 bytes. */
+	ENTRY_BYTES = 64,
+	/* A put may split a leaf, and seldom the levels above it. */
+	PAGES_SPARE = 16,
+	GROW_PAGES = 128,
+	FREE_COUNT_MAX = 4096, /* about 0.2 ms of counting */
+	/* What one overflow page holds: the page without its 26-byte header. */
+	OVERFLOW_BYTES = PAGE_SIZE - 26,
+};
+
+/* Offsets in a Berkeley DB 5.3 file (db_page.h), for counting free pages. */
+enum {
+	META_MAGIC = 12,
+	META_PAGESIZE = 20,
+	META_FREE = 28,
+	META_LEN = 36,
+	PAGE_NEXT = 16,
+};
+#define BTREE_MAGIC UINT32_C(0x053162)
+
+struct db_map {
+	struct map map;
+	DB *db;
+	time_t newest_mtime_s; /* that a reader may have seen */
+	size_t free_pages;     /* at least so many, if a btree */
+};
+
+static struct db_map *db_map(struct map *map)
+{
+	return (struct db_map *)map;
+}
+
+/* The library's own words; what becomes of the error is the caller's. */
+static void log_library(const DB_ENV *env, const char *prefix, const char *text)
+{
+	static struct log_limit limit;
+	(void)env;
+	if (log_allowed(&limit))
+		log_write(LOG_WARNING, "map=%s: Berkeley DB: %s",
+			  prefix ? prefix : "?", text);
+}
+
+static DBTYPE db_type(const struct map_config *config)
+{
+	return config->type == MAP_HASH ? DB_HASH : DB_BTREE;
+}
+
+static int db_verify(const struct map_config *config)
+{
+	DB *db;
+	int error = db_create(&db, NULL, 0);
+	if (error != 0)
+		return error;
+	db->set_errcall(db, log_library);
+	db->set_errpfx(db, config->path);
+	/* verify() is a destructor, whatever it returns */
+	return db->verify(db, config->path, NULL, NULL, 0);
+}
+
+static int open_handle(DB *db, const struct map_config *config,
+		       const char *path, enum map_access access)
+{
+	uint32_t flags = DB_CREATE;
+	if (access == MAP_READ)
+		flags = DB_RDONLY;
+	else if (access == MAP_NEW)
+		flags = DB_CREATE | DB_EXCL;
+	db->set_errcall(db, log_library);
+	db->set_errpfx(db, config->path);
+	int error = db->set_cachesize(db, 0, CACHE_BYTES, 1);
+	if (error == 0 && access != MAP_READ)
+		error = db->set_pagesize(db, PAGE_SIZE);
+	if (error != 0)
+		return error;
+	return db->open(db, NULL, path, NULL, db_type(config), flags, 0644);
+}
+
+static int db_open(const struct map_config *config, const char *path,
+		   enum map_access access, struct map **out)
+{
+	struct db_map *map = calloc(1, sizeof(*map));
+	if (map == NULL)
+		return ENOMEM;
+	map->map.kind = &map_db;
+	int error = db_create(&map->db, NULL, 0);
+	if (error != 0) {
+		free(map);
+		return error;
+	}
+	error = open_handle(map->db, config, path, access);
+	if (error == 0)
+		error = map->db->fd(map->db, &map->map.fd);
+	if (error != 0) {
+		map->db->close(map->db, 0);
+		free(map);
+		return error;
+	}
+	*out = &map->map;
+	return 0;
+}
+
+static void db_close(struct map *map)
+{
+	DB *db = db_map(map)->db;
+	/* close() writes what is in the cache, even with DB_NOSYNC */
+	DB_MPOOLFILE *cache = db->get_mpf(db);
+	if (map->owner_fd < 0 && cache != NULL)
+		cache->set_flags(cache, DB_MPOOL_NOFILE, 1);
+	db->close(db, 0);
+	free(map);
+}
+
+/* Not flock: that is the lock of sendmail and Postfix. */
+static int db_own(int fd)
+{
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	return fcntl(fd, F_OFD_SETLK, &whole) == 0 ? 0 : errno;
+}
+
+static int db_lock(struct map *map)
+{
+	return flock(map->fd, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+}
+
+static void db_unlock(struct map *map)
+{
+	flock(map->fd, LOCK_UN);
+}
+
+/* ---- size --------------------------------------------------------------- */
+
+static uint32_t word_at(const uint8_t *file, size_t offset)
+{
+	uint32_t word;
+	memcpy(&word, file + offset, sizeof(word));
+	return word;
+}
+
+static size_t walk_free_list(const uint8_t *file, size_t len)
+{
+	if (len < META_LEN || word_at(file, META_MAGIC) != BTREE_MAGIC)
+		return 0;
+	size_t count = 0, page_size = word_at(file, META_PAGESIZE);
+	size_t page = word_at(file, META_FREE);
+	while (page != 0 && count < FREE_COUNT_MAX &&
+	       page * page_size + PAGE_NEXT + sizeof(uint32_t) <= len) {
+		count++;
+		page = word_at(file, page * page_size + PAGE_NEXT);
+	}
+	return count;
+}
+
+/*
+ * Pages on the free list, counted in the file (after a sync it is current).
+ * A file of the other byte order or another type counts as full.
+ */
+static size_t count_free(const struct map *map)
+{
+	struct stat st;
+	if (fstat(map->fd, &st) != 0 || st.st_size == 0)
+		return 0;
+	size_t len = (size_t)st.st_size;
+	uint8_t *file = mmap(NULL, len, PROT_READ, MAP_SHARED, map->fd, 0);
+	if (file == MAP_FAILED)
+		return 0;
+	size_t count = walk_free_list(file, len);
+	munmap(file, len);
+	return count;
+}
+
+static void name_filler(char *key, size_t size, size_t number)
+{
+	snprintf(key, size, "#%zu", number); /* no address reads like this */
+}
+
+/* Values too large for a page take whole pages; removed, they leave them. */
+static int put_filler(struct map *map, size_t number, void *zeros)
+{
+	char text[24];
+	name_filler(text, sizeof(text), number);
+	DBT key = {.data = text, .size = (uint32_t)strlen(text)};
+	DBT value = {.data = zeros, .size = GROW_PAGES * OVERFLOW_BYTES};
+	DB *db = db_map(map)->db;
+	int error = db->put(db, NULL, &key, &value, 0);
+	return error ? error : db->sync(db, 0);
+}
+
+/*
+ * Puts and removes fillers of GROW_PAGES pages each: their pages stay on the
+ * free list. They take what is free already before the file becomes longer. The
+ * blocks are taken from the file system first, because a write that fails in
+ * the middle of this leaves a file that nobody can read.
+ */
+static int grow(struct map *map, size_t fillers)
+{
+	off_t bytes = (off_t)(fillers + 1) * GROW_PAGES * PAGE_SIZE;
+	if (fallocate(map->fd, FALLOC_FL_KEEP_SIZE, map->size, bytes) != 0 &&
+	    errno != EOPNOTSUPP)
+		return errno;
+	char *zeros = calloc(GROW_PAGES, OVERFLOW_BYTES);
+	if (zeros == NULL)
+		return ENOMEM;
+	int error = 0;
+	size_t put = 0;
+	while (put < fillers && error == 0)
+		error = put_filler(map, put++, zeros);
+	free(zeros);
+	while (put-- > 0) {
+		char text[24];
+		name_filler(text, sizeof(text), put);
+		int undone = map_remove_key(map, text, strlen(text));
+		error = error ? error : undone;
+	}
+	return error ? error : map_sync(map);
+}
+
+static int db_reserve(struct map *any, size_t keys)
+{
+	struct db_map *map = db_map(any);
+	if (any->config->type != MAP_BTREE)
+		return 0;
+	size_t wanted = keys + keys / 32 + PAGES_SPARE;
+	if (map->free_pages < wanted)
+		map->free_pages = count_free(any);
+	if (map->free_pages < wanted) {
+		/* so many, and GROW_PAGES more: it shall not be often */
+		size_t fillers = wanted / GROW_PAGES + 2;
+		int error = grow(any, fillers);
+		if (error != 0)
+			return error;
+		map->free_pages = fillers * GROW_PAGES;
+	}
+	map->free_pages -= keys;
+	return 0;
+}
+
+static int db_pregrow(struct map *map)
+{
+	off_t wanted = (off_t)map->config->capacity * ENTRY_BYTES;
+	if (map->config->type != MAP_BTREE || map->size >= wanted)
+		return 0;
+	off_t slice = GROW_PAGES * PAGE_SIZE;
+	return grow(map, (size_t)((wanted - map->size + slice - 1) / slice));
+}
+
+/* ---- pairs --------------------------------------------------------------- */
+
+/* The library only reads what a put or a del names. */
+static DBT named(const void *data, size_t len)
+{
+	DBT dbt = {.size = (uint32_t)len};
+	memcpy(&dbt.data, &data, sizeof(data));
+	return dbt;
+}
+
+static int db_put(struct map *map, const char *key, size_t key_len,
+		  const char *value, size_t value_len)
+{
+	DB *db = db_map(map)->db;
+	DBT k = named(key, key_len), v = named(value, value_len);
+	return db->put(db, NULL, &k, &v, 0);
+}
+
+static int db_remove(struct map *map, const void *key, size_t len)
+{
+	DB *db = db_map(map)->db;
+	DBT k = named(key, len);
+	int error = db->del(db, NULL, &k, 0);
+	return error == DB_NOTFOUND ? 0 : error;
+}
+
+static int db_sync(struct map *map)
+{
+	DB *db = db_map(map)->db;
+	return db->sync(db, 0);
+}
+
+/*
+ * sendmail and Postfix open the file anew when its time of change is later
+ * than the one they remember, in whole seconds; with pages that were not there
+ * when they mapped it they must. So growth always moves the time forward, and
+ * a write after it, which the kernel stamps with now, must not move it back.
+ */
+static int keep_mtime(struct db_map *map, struct stat *st)
+{
+	time_t least_s = map->newest_mtime_s + (st->st_size != map->map.size);
+	if (st->st_mtime >= least_s)
+		return 0;
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+				    {.tv_sec = least_s}};
+	if (futimens(map->map.fd, times) != 0)
+		return errno;
+	st->st_mtime = least_s;
+	return 0;
+}
+
+static int db_synced(struct map *any, struct stat *st)
+{
+	struct db_map *map = db_map(any);
+	/* When it is opened there is nothing to keep. */
+	int error = map->newest_mtime_s == 0 ? 0 : keep_mtime(map, st);
+	if (error == 0 && st->st_mtime > map->newest_mtime_s)
+		map->newest_mtime_s = st->st_mtime;
+	return error;
+}
+
+static int db_walk(struct map *map, const char *from, size_t from_len,
+		   map_see *see, void *context)
+{
+	DB *db = db_map(map)->db;
+	DBC *cursor;
+	if (from != NULL && map->config->type != MAP_BTREE)
+		return 0;
+	int error = db->cursor(db, NULL, &cursor, 0);
+	if (error != 0)
+		return error;
+	DBT key = named(from, from_len), value = {0};
+	uint32_t flags = from != NULL ? DB_SET_RANGE : DB_FIRST;
+	while ((error = cursor->get(cursor, &key, &value, flags)) == 0) {
+		error =
+		    see(context, key.data, key.size, value.data, value.size);
+		if (error != 0)
+			break;
+		flags = DB_NEXT;
+	}
+	cursor->close(cursor);
+	return error == DB_NOTFOUND ? 0 : error;
+}
+
+const struct map_kind map_db = {
+    .verify = db_verify,
+    .open = db_open,
+    .close = db_close,
+    .own = db_own,
+    .lock = db_lock,
+    .unlock = db_unlock,
+    .reserve = db_reserve,
+    .pregrow = db_pregrow,
+    .put = db_put,
+    .remove = db_remove,
+    .sync = db_sync,
+    .synced = db_synced,
+    .walk = db_walk,
+};

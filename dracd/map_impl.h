@@ -1,0 +1,67 @@
+/*
+ * What the files of one map share: map.c, and map_db.c and map_lmdb.c, which
+ * are its kinds. Nobody else includes this.
+ */
+#ifndef DRACD_MAP_IMPL_H
+#define DRACD_MAP_IMPL_H
+
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "map.h"
+
+enum map_access { MAP_READ, MAP_UPDATE, MAP_NEW };
+
+struct map_kind;
+
+/* The first member of what a kind allocates. */
+struct map {
+	const struct map_kind *kind;
+	const struct map_config *config;
+	int fd;       /* the library's own */
+	int owner_fd; /* its lock says who writes the file; -1: nobody */
+	off_t size;   /* at the last sync */
+};
+
+/*
+ * What a library has to do, with the contracts of map.h. Keys and values are
+ * as stored, with their NUL if they have one.
+ */
+struct map_kind {
+	int (*verify)(const struct map_config *config);
+	/* Sets kind and fd; closes what it has opened if it fails. */
+	int (*open)(const struct map_config *config, const char *path,
+		    enum map_access access, struct map **out);
+	/* Writes nothing when the map is disowned. Frees it. */
+	void (*close)(struct map *map);
+	/* At once or not at all: EWOULDBLOCK. The fd is owner_fd. */
+	int (*own)(int fd);
+	int (*lock)(struct map *map);
+	void (*unlock)(struct map *map);
+	int (*reserve)(struct map *map, size_t keys);
+	int (*pregrow)(struct map *map);
+	int (*put)(struct map *map, const char *key, size_t key_len,
+		   const char *value, size_t value_len);
+	int (*remove)(struct map *map, const void *key, size_t len);
+	/* Flushes to the file; map.c looks at what has become of it. */
+	int (*sync)(struct map *map);
+	/* After a sync; *st is the file as it is now. */
+	int (*synced)(struct map *map, struct stat *st);
+	/* From the first key that is not before from; NULL: all. */
+	int (*walk)(struct map *map, const char *from, size_t from_len,
+		    map_see *see, void *context);
+};
+
+extern const struct map_kind map_db;
+#ifdef HAVE_LMDB
+extern const struct map_kind map_lmdb;
+
+/*
+ * Whether a file is a whole LMDB environment with one plain table in it; looks
+ * at it with read(2), since LMDB itself trusts what it has mapped. 0, an errno
+ * value, or a code of <lmdb.h>.
+ */
+int map_lmdb_check(const char *path);
+#endif
+
+#endif
