@@ -1,0 +1,138 @@
+"""Servers that dracexec is hooked into, with the files of integrations/exec.
+
+    with Space("qmail", "base") as space:
+        install(space)
+        Tcpserver(space, "integrations/exec/qmail-pop3.run", 110)
+
+dracexec is that of the plain build: Courier's imapd limits the memory of what
+it starts. alice's password is PASSWORD.
+"""
+
+import os
+import shutil
+import subprocess
+
+import daemon
+import mailclient
+import sendmail
+import sendmail_map
+import servers
+
+PASSWORD = "sesame"
+HOME = "/var/spool/mail/alice"
+DRACEXEC = "/usr/local/bin/dracexec"
+COURIER = {"pop3d": ("/usr/lib/courier/courier/courierpop3d", 110),
+           "imapd": ("/usr/bin/imapd", 143)}
+
+
+def install(space):
+    """What `make install' leaves, and a mailbox for alice."""
+    plain = servers.TOP / os.environ.get("DRACD_TOOLS", servers.BUILDS[0])
+    shutil.copy(plain / "dracexec", space.path(DRACEXEC))
+    for directory in (HOME, *(f"{HOME}/Maildir/{d}" for d in
+                              ("cur", "new", "tmp"))):
+        space.run(["install", "-d", "-o", "alice", "-g", "alice", directory])
+    space.run(["chown", "-R", "alice:alice", HOME])
+
+
+def crypt(password):
+    return subprocess.run(["openssl", "passwd", "-6", password], check=True,
+                          capture_output=True, text=True).stdout.strip()
+
+
+class Dracd(sendmail_map._InSpace):
+    """The daemon at its default places in a space, as user dracd."""
+
+    def __init__(self, space, build, directory, **settings):
+        space.run(["install", "-d", "-o", "dracd", "-g", "dracd",
+                   "/run/dracd", "/var/lib/dracd"])
+        super().__init__(build, directory, prefix=space.attached(),
+                         maps=[(f"btree:{sendmail_map.FILE}", {})],
+                         **{"listen": None, "user": "dracd",
+                            "journal": "/var/lib/dracd/journal", **settings})
+        self.space = space
+        self.root = str(space.path("/"))
+        self.port = 5901
+        self.unix = str(space.path("/run/dracd/rpc.sock"))
+
+    def entry(self, address):
+        """What it has for an address, and then no more; None: nothing."""
+        with self.client("unix") as client:
+            _, entry = client.query(address)
+            client.remove(address)
+        return entry
+
+    def add(self, address, lifetime=0):
+        with self.client("unix") as client:
+            status, _ = client.add3(address, lifetime)
+        assert status == 0
+
+    def remove(self, address):
+        with self.client("unix") as client:
+            client.remove(address)
+
+
+class Tcpserver:
+    """A run script, just as it is."""
+
+    def __init__(self, space, script, port):
+        self.space = space
+        self.port = port
+        self.server = space.start([servers.TOP / script], name="tcpserver",
+                                  ready=space.answers("127.0.0.1", port))
+
+    def client(self, address):
+        """An SMTP session."""
+        return sendmail.Client(
+            self.space, address,
+            "fd00:beef::7" if ":" in address else "127.0.0.1", self.port)
+
+    def relay(self, address):
+        """The reply to a foreign recipient in a session of its own."""
+        with self.client(address) as client:
+            return client.relay()
+
+
+def prepare_cvm(space):
+    """cvm-unix asks the accounts of the system."""
+    space.run(["sed", "-i", f"/^alice:/s|/var/lib/nobody|{HOME}|",
+               "/etc/passwd"])
+    with space.path("/etc/shadow").open("a") as shadow:
+        shadow.write(f"alice:{crypt(PASSWORD)}:19000::::::\n")
+
+
+def prepare_smtpfront(space):
+    space.path("/var/lib/qmail/control").mkdir(parents=True)
+    space.path("/var/lib/qmail/control/rcpthosts").write_text(
+        sendmail.DOMAIN + "\n")
+
+
+class Courier:
+    """Debian's start scripts, and authuserdb: no PAM that could be used."""
+
+    def __init__(self, space):
+        self.space = space
+        etc = space.path("/etc/courier")
+        rc = (etc / "authdaemonrc").read_text()
+        (etc / "authdaemonrc").write_text(
+            rc.replace('authmodulelist="authpam"', "authmodulelist=authuserdb"))
+        uid = space.run(["id", "-u", "alice"]).stdout.strip()
+        (etc / "userdb").write_text(
+            f"alice\thome={HOME}|uid={uid}|gid={uid}|"
+            f"systempw={crypt(PASSWORD)}\n")
+        (etc / "userdb").chmod(0o600)
+        space.run(["makeuserdb"])
+        space.run(["install", "-d", "-o", "courier", "-g", "courier",
+                   "/run/courier", "/run/courier/authdaemon"])
+        space.run(["/usr/sbin/authdaemond", "start"])
+        for service, (program, port) in COURIER.items():
+            self.stand_in(program)
+            space.run([f"/usr/lib/courier/{service}", "start"],
+                      stdout=subprocess.DEVNULL)
+            servers.wait_until(space.answers("127.0.0.1", port), service)
+
+    def stand_in(self, program):
+        """What dpkg-divert(1) does, and the file in its place."""
+        self.space.path(program).rename(self.space.path(program + ".real"))
+        shutil.copy(servers.TOP / "integrations/exec/courier-stand-in",
+                    self.space.path(program))
