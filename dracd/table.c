@@ -328,8 +328,9 @@ struct entry *table_next(struct table *table, const struct entry *entry)
 {
 	if (entry->order_next != NONE)
 		return at(table, entry->order_next);
-	struct second wanted = {.at_s = entry->expiry_s + 1};
-	struct second *second = RB_NFIND(seconds, &table->seconds, &wanted);
+	struct second wanted = {.at_s = entry->expiry_s};
+	struct second *second = RB_FIND(seconds, &table->seconds, &wanted);
+	second = RB_NEXT(seconds, &table->seconds, second);
 	return second ? at(table, second->head) : NULL;
 }
 
