@@ -1,0 +1,52 @@
+/*
+ * scratch: a directory in memory for a target that needs files, removed at the
+ * end. After a crash it stays; tests/fuzz/run removes that too, by TMPDIR.
+ */
+#ifndef TESTS_FUZZ_SCRATCH_H
+#define TESTS_FUZZ_SCRATCH_H
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static char scratch_dir[128];
+
+static inline void require(int condition)
+{
+	if (!condition)
+		abort();
+}
+
+static inline int scratch_remove(const char *path, const struct stat *st,
+				 int flag, struct FTW *ftw)
+{
+	(void)st;
+	(void)flag;
+	(void)ftw;
+	return remove(path);
+}
+
+static inline void scratch_end(void)
+{
+	nftw(scratch_dir, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline void scratch_begin(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(scratch_dir, sizeof scratch_dir, "%s/dracd-fuzz-XXXXXX",
+		 tmp != NULL ? tmp : "/dev/shm");
+	require(mkdtemp(scratch_dir) != NULL);
+	atexit(scratch_end);
+}
+
+/* A path in it; 256 bytes, the caller's array. */
+static inline char *scratch_path(char path[256], const char *name)
+{
+	snprintf(path, 256, "%s/%s", scratch_dir, name);
+	return path;
+}
+
+#endif
