@@ -206,6 +206,7 @@ run: all
 	    'map "btree:$(CURDIR)/$(B)/run/dracd.db" {}' \
 	    'allow-file = "$(CURDIR)/$(B)/run/dracd.allow"' 'rpcbind = false' \
 	    'listen = {"udp:127.0.0.1", "tcp:127.0.0.1", "unix:$(CURDIR)/$(B)/run/rpc.sock"}' \
+	    'lookup = {"unix:$(CURDIR)/$(B)/run/map.sock"}' \
 	    > $(B)/run/dracd.conf
 	$(B)/dracd -f -c $(B)/run/dracd.conf
 
