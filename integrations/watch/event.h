@@ -22,7 +22,16 @@ struct event {
 	char session[EVENT_SESSION_MAX + 1]; /* "": the source tells none */
 };
 
-/* Takes a copy of event at once and never waits. */
+/*
+ * Takes a copy of event at once and never waits. A source that cannot be read
+ * later, as cyrus, calls it whenever it has one; watcher calls the source:
+ *	struct cyrus *cyrus_open(const char *path, event_fn *fn, void *ctx);
+ *				NULL after logging
+ *	int cyrus_fd(const struct cyrus *cyrus);
+ *	void cyrus_read(struct cyrus *cyrus);	when the fd is readable
+ *	void cyrus_tick(struct cyrus *cyrus);	once a second
+ *	void cyrus_close(struct cyrus *cyrus);
+ */
 typedef void event_fn(void *ctx, const struct event *event);
 
 #endif

@@ -31,9 +31,7 @@ struct journald {
 	char *cursor;     /* the last line that was given; NULL: none */
 	int64_t since_us; /* from where, as long as there is no cursor */
 	bool placed;
-	bool standing;
-	    /* on a line that has not been given */ /* the next line is the
-						       first to be given */
+	bool standing; /* on a line that has not been given */
 	struct log_limit trouble;
 };
 

@@ -54,6 +54,11 @@ bool report_pending(const struct report *report)
 	return report->count > 0;
 }
 
+bool report_waits(const struct report *report)
+{
+	return report->away;
+}
+
 static void drop_first(struct report *report)
 {
 	report->first = (report->first + 1) % REPORT_QUEUE_MAX;

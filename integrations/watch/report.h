@@ -30,12 +30,14 @@ void report_close(struct report *report);
 void report_event(void *report, const struct event *event);
 
 /*
- * Sends what is queued until dracd does not answer. True: nothing is left, so
- * all that was read may be forgotten.
+ * Sends what is queued, for a moment or until dracd does not answer. True:
+ * nothing is left, so all that was read may be forgotten.
  */
 bool report_run(struct report *report);
 
-/* Whether report_run() would have something to do. */
+/* Whether something is queued. */
 bool report_pending(const struct report *report);
+/* Whether dracd did not answer the last call: report_run() waits. */
+bool report_waits(const struct report *report);
 
 #endif
