@@ -132,7 +132,7 @@ def test_wrong_password_does_not(logins):
 
 def test_login_waits_for_nobody(logins, figures):
     dracd, log = logins.dracd, logins.space.log
-    up_s = logins.login(CLIENT)
+    up_s = min(logins.login(CLIENT) for _ in range(3))
     dracd.stop()
     start = len(log.lines)
     try:
