@@ -162,8 +162,11 @@ struct journal *restore(const struct config *config, struct table *table,
 	struct journal *journal = journal_open(
 	    config->journal, config->durability, config->initialize,
 	    restore_record, &restoring, &start);
-	if (journal == NULL)
+	if (journal == NULL) {
+		for (int i = 0; i < restoring.batched; i++)
+			free(restoring.batch[i].who);
 		return NULL;
+	}
 	restoring.journal = journal;
 	follow_all(&restoring);
 	*verify = start.stamp != maps_stamp(config);
