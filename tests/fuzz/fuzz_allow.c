@@ -1,6 +1,5 @@
 /*
  * libFuzzer: dracd.allow(5). What is taken must be a list of clean prefixes.
- * Run with -close_fd_mask=2, since each wrong line is logged.
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /*
  * libFuzzer: dracd.conf(5), by way of a file in memory. What is taken must
- * keep the promises of config.h. Run with -close_fd_mask=2, since what is
- * wrong is logged.
+ * keep the promises of config.h.
  */
 #include <stdint.h>
 #include <stdio.h>
