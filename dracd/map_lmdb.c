@@ -182,7 +182,6 @@ static int lmdb_lock(struct map *any)
 
 static void lmdb_unlock(struct map *any)
 {
-	drop_changes(lmdb_map(any));
 	set_lock(any, F_UNLCK);
 }
 

@@ -32,7 +32,6 @@ enum page_flags {
 	PAGE_LEAF = 0x02,
 	PAGE_OVERFLOW = 0x04,
 	PAGE_META = 0x08,
-	PAGE_KINDS = 0x6f, /* all but "dirty", which may be left on disk */
 };
 
 enum { NODE_BIG = 0x01 }; /* the value is in overflow pages */
@@ -85,8 +84,9 @@ struct check {
 	/* of the tree that is being walked */
 	const struct tree *tree;
 	size_t entries;
-	uint8_t key[KEY_MAX]; /* the last one */
-	size_t key_len;       /* 0: none yet */
+	uint8_t key[KEY_MAX];        /* the last one */
+	size_t key_len;              /* 0: none yet */
+	uint8_t used[PAGE_MAX / 16]; /* of a page, a bit for two bytes */
 	bool may_repeat; /* it was a branch's, so the leaf may have it too */
 };
 
@@ -101,9 +101,8 @@ static int read_at(int fd, void *to, size_t len, off_t offset)
 static bool is_meta(const struct meta_page *page)
 {
 	size_t size = page->meta.free.pad;
-	return (page->header.flags & PAGE_KINDS) == PAGE_META &&
-	       page->meta.magic == MAGIC && size >= PAGE_MIN &&
-	       size <= PAGE_MAX && (size & (size - 1)) == 0;
+	return page->header.flags == PAGE_META && page->meta.magic == MAGIC &&
+	       size >= PAGE_MIN && size <= PAGE_MAX && (size & (size - 1)) == 0;
 }
 
 static int read_metas(struct check *c)
@@ -187,6 +186,44 @@ static bool node_at(const struct check *c, const uint8_t *page, size_t i,
 	return node->key_len <= node->room && node->key_len <= KEY_MAX;
 }
 
+/* What a node takes of its page; a long list is elsewhere. */
+static size_t node_size(const struct node *node, bool leaf)
+{
+	size_t size = sizeof(struct node_header) + node->key_len;
+	if (leaf)
+		size +=
+		    node->flags & NODE_BIG ? sizeof(size_t) : node->value_len;
+	return size + size % 2;
+}
+
+/*
+ * Whether the nodes fill what is not free, and do not overlap: LMDB moves them
+ * without looking.
+ */
+static bool nodes_fill(struct check *c, const uint8_t *page, size_t count,
+		       bool leaf)
+{
+	size_t taken = c->page_size - header_of(page).upper, filled = 0;
+	memset(c->used, 0, sizeof(c->used));
+	for (size_t i = 0; i < count; i++) {
+		struct node node;
+		if (!node_at(c, page, i, &node))
+			return false;
+		size_t size = node_size(&node, leaf);
+		size_t at =
+		    (size_t)(node.key - page) - sizeof(struct node_header);
+		if (size > c->page_size - at)
+			return false;
+		filled += size;
+		for (size_t two = at / 2; two < (at + size) / 2; two++) {
+			if (c->used[two / 8] & 1 << two % 8)
+				return false;
+			c->used[two / 8] |= (uint8_t)(1 << two % 8);
+		}
+	}
+	return filled == taken;
+}
+
 static int compare(const struct check *c, const struct node *node)
 {
 	size_t len = node->key_len < c->key_len ? node->key_len : c->key_len;
@@ -222,10 +259,10 @@ static bool key_follows(struct check *c, const struct node *node, bool leaf)
 
 /* ---- what a leaf holds --------------------------------------------------- */
 
-/* Free pages, behind their count. */
+/* Free pages, the last one first, behind their count. */
 static bool claim_list(struct check *c, const uint8_t *list, size_t len)
 {
-	size_t count, page;
+	size_t count, page, before = 0;
 	if (len < sizeof(count))
 		return false;
 	memcpy(&count, list, sizeof(count));
@@ -233,8 +270,9 @@ static bool claim_list(struct check *c, const uint8_t *list, size_t len)
 		return false;
 	while (count > 0) {
 		memcpy(&page, list + count-- * sizeof(page), sizeof(page));
-		if (!claim(c, page))
+		if (page <= before || !claim(c, page))
 			return false;
+		before = page;
 	}
 	return true;
 }
@@ -252,8 +290,8 @@ static int claim_long_list(struct check *c, const struct node *node)
 	int error = read_at(c->fd, &header, sizeof(header), at);
 	if (error != 0)
 		return error;
-	if ((header.flags & PAGE_KINDS) != PAGE_OVERFLOW ||
-	    header.number != first || header.pages > c->meta.last_page ||
+	if (header.flags != PAGE_OVERFLOW || header.number != first ||
+	    header.pages > c->meta.last_page ||
 	    node->value_len + sizeof(header) > header.pages * c->page_size)
 		return MDB_CORRUPTED;
 	for (size_t i = 0; i < header.pages; i++)
@@ -294,12 +332,12 @@ static int check_page(struct check *c, size_t number, int depth);
 static int check_nodes(struct check *c, const uint8_t *page, size_t count,
 		       int depth)
 {
-	int error = 0;
+	int error = nodes_fill(c, page, count, depth == 1) ? 0 : MDB_CORRUPTED;
 	for (size_t i = 0; i < count && error == 0; i++) {
 		struct node node;
 		if (!node_at(c, page, i, &node))
-			return MDB_CORRUPTED;
-		if (depth == 1)
+			error = MDB_CORRUPTED;
+		else if (depth == 1)
 			error = check_leaf_node(c, &node);
 		else if (i > 0 && !key_follows(c, &node, false))
 			error = MDB_CORRUPTED; /* the first has no key */
@@ -323,8 +361,7 @@ static int check_page(struct check *c, size_t number, int depth)
 		header = header_of(page);
 	if (error == 0 &&
 	    (header.number != number ||
-	     (header.flags & PAGE_KINDS) !=
-		 (depth == 1 ? PAGE_LEAF : PAGE_BRANCH) ||
+	     header.flags != (depth == 1 ? PAGE_LEAF : PAGE_BRANCH) ||
 	     header.lower <= sizeof(header) || header.lower % 2 != 0 ||
 	     header.lower > header.upper || header.upper > c->page_size))
 		error = MDB_CORRUPTED;
@@ -335,13 +372,11 @@ static int check_page(struct check *c, size_t number, int depth)
 	return error;
 }
 
-static int check_tree(struct check *c, const struct tree *tree, int flags)
+static int check_tree(struct check *c, const struct tree *tree)
 {
 	c->tree = tree;
 	c->entries = c->key_len = 0;
 	c->may_repeat = false;
-	if ((tree->flags & 0x7fff) != flags)
-		return MDB_INCOMPATIBLE;
 	if (tree->root == NO_PAGE)
 		return tree->depth == 0 && tree->entries == 0 ? 0
 							      : MDB_CORRUPTED;
@@ -357,6 +392,9 @@ static int check_trees(struct check *c)
 	struct stat st;
 	if (fstat(c->fd, &st) != 0)
 		return errno;
+	/* The first tree's flags hold those of the environment as well. */
+	if (c->meta.table.flags != 0 || !(c->meta.free.flags & MDB_INTEGERKEY))
+		return MDB_INCOMPATIBLE;
 	/* Its last pages may have been freed before they were written. */
 	if (c->meta.last_page < 1 ||
 	    c->meta.last_page / 2 > (size_t)st.st_size / c->page_size)
@@ -364,9 +402,9 @@ static int check_trees(struct check *c)
 	c->seen = calloc(c->meta.last_page / 8 + 1, 1);
 	if (c->seen == NULL)
 		return ENOMEM;
-	int error = check_tree(c, &c->meta.table, 0);
+	int error = check_tree(c, &c->meta.table);
 	if (error == 0)
-		error = check_tree(c, &c->meta.free, MDB_INTEGERKEY);
+		error = check_tree(c, &c->meta.free);
 	free(c->seen);
 	return error;
 }
