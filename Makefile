@@ -154,11 +154,12 @@ $(B)/unit/%: tests/unit/%.c $(ROOM_OBJ) $(COMMON_OBJ) $(B)/libdrac.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Idracd $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ROOM_OBJ) $(COMMON_OBJ) \
 	    $(B)/libdrac.a $(DRACD_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
-# The module is sanitized here, and real PAM loads it.
+# Real PAM loads the module, here a sanitized one, whose sanitizer has to find
+# libtirpc when the program starts.
 $(B)/unit/test_pam_drac: tests/unit/test_pam_drac.c $(B)/pam_drac.so
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< -lpam -lpthread \
-	    $(shell $(PKG_CONFIG) --libs cmocka)
+	    -Wl,--no-as-needed $(LIBDRAC_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
 # Those of dracwatch see its rooms; names would clash with the daemon's.
 $(B)/unit/test_watch_%: tests/unit/test_watch_%.c $(WATCH_OBJ) $(B)/libdrac.a
 	@mkdir -p $(@D)
