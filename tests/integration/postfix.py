@@ -57,15 +57,15 @@ class Postfix:
             _MAIN_CF.format(domain=sendmail.DOMAIN) + more)
         if self.space.path("/var/spool/postfix/active").exists():
             return
-        # As the package does. It misses files of the documentation, after it
+        # As the package does, once. It misses files of the documentation, after it
         # has done the queue.
         for directory in ("/var/spool/postfix", "/var/lib/postfix"):
             self.space.path(directory).mkdir()
         self.space.run(["postfix", "set-permissions"], check=False)
+        # As the unit does at each start: /etc/hosts and others in the chroot.
+        self.space.run(["/usr/lib/postfix/configure-instance.sh", "-"])
 
     def start(self):
-        # The unit's ExecStartPre: copies /etc/hosts and others to the chroot.
-        self.space.run(["/usr/lib/postfix/configure-instance.sh", "-"])
         self.space.run(["postfix", "start"])
         servers.wait_until(self.space.answers("127.0.0.1", self.port),
                            "Postfix is ready")

@@ -1,0 +1,70 @@
+"""A real Exim in a Space, with the configuration that Debian makes for it.
+
+    with Space("exim", "base") as space:
+        exim = Exim(space, snippet("exim-dbmnz.conf"))
+        assert exim.relay("127.0.0.5") == 250
+"""
+
+import sendmail
+import servers
+
+PORT = 25       # IPv4 and IPv6
+
+# What Debian's installation asks for: a host on the Internet, and, among the
+# "machines to relay mail for", the list of the snippet.
+_ANSWERS = """\
+dc_eximconfig_configtype='internet'
+dc_other_hostnames='{domain}'
+dc_relay_nets='+dracd_clients'
+dc_minimaldns='true'
+dc_use_split_config='{split}'
+dc_localdelivery='mail_spool'
+dc_mailname_in_oh='true'
+CFILEMODE='644'
+"""
+
+
+def snippet(name):
+    """The text of a file of mta/."""
+    return (servers.TOP / "mta" / name).read_text()
+
+
+class Exim:
+    def __init__(self, space, more, port=PORT, split=False):
+        """more: what defines dracd_clients; split: Debian's many files."""
+        self.space, self.port = space, port
+        etc = space.path("/etc/exim4")
+        space.path("/etc/mailname").write_text(f"{sendmail.DOMAIN}\n")
+        etc.joinpath("update-exim4.conf.conf").write_text(_ANSWERS.format(
+            domain=sendmail.DOMAIN, split=str(split).lower()))
+        local = {True: "conf.d/main/000_dracd",
+                 False: "exim4.conf.localmacros"}
+        etc.joinpath(local[not split]).unlink(missing_ok=True)
+        etc.joinpath(local[split]).write_text(more)
+        space.run(["sh", "-ec", """
+            mkdir -p /var/lib/exim4 /var/spool/exim4 /var/log/exim4
+            chown Debian-exim: /var/spool/exim4 /var/log/exim4
+            update-exim4.conf
+        """])
+        # -odq: into the queue only.
+        self.server = space.start(
+            ["/usr/sbin/exim4", "-bdf", "-odq", "-oX", str(port)], name="exim",
+            ready=space.answers("127.0.0.1", port))
+
+    def client(self, address, server=None):
+        """A session from address."""
+        server = server or ("fd00:beef::7" if ":" in address else "127.0.0.1")
+        return sendmail.Client(self.space, address, server, self.port)
+
+    def relay(self, address, **kwargs):
+        """The reply to a foreign recipient in a session of its own."""
+        with self.client(address, **kwargs) as client:
+            return client.relay()
+
+    def log(self):
+        return self.space.path("/var/log/exim4/mainlog").read_text()
+
+    def stop(self):
+        if self.server:
+            self.server.stop()
+        self.server = None
