@@ -80,11 +80,11 @@ class _InSpace(daemon.Dracd):
 
 
 class DaemonMap:
-    def __init__(self, space, build, directory, **settings):
-        self.path = space.path(FILE)
+    def __init__(self, space, build, directory, maps=None, **settings):
+        maps = maps or [(f"btree:{FILE}", {"capacity": 16})]
+        self.path = space.path(maps[0][0].partition(":")[2])
         self._dracd = _InSpace(
-            build, directory, prefix=space.attached(),
-            maps=[(f"btree:{FILE}", {"capacity": 16})], **settings)
+            build, directory, prefix=space.attached(), maps=maps, **settings)
         self._dracd.space = space
         self._dracd.root = str(space.path("/"))
         self._fillers = 0
