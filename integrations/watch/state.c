@@ -17,26 +17,28 @@ enum { PATH_SIZE = 4096, MODE = 0600 /* it may name users */ };
 json_t *state_load(const char *file)
 {
 	FILE *f = fopen(file, "re");
-	json_error_t error;
+	bool missing = f == NULL && errno == ENOENT, broken;
 	json_t *state = NULL;
 
-	if (f == NULL && errno != ENOENT) {
-		log_errno(LOG_ERR, "state=%s cannot be read", file);
-		return NULL;
-	}
 	if (f != NULL) {
-		state = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
+		errno = 0;
+		state = json_loadf(f, JSON_REJECT_DUPLICATES, NULL);
+		broken = ferror(f);
 		fclose(f);
-		if (!json_is_object(state)) {
+		if (!broken && json_is_object(state))
+			return state;
+		json_decref(state);
+		if (!broken)
 			log_write(LOG_WARNING,
 				  "state=%s is damaged: logs are followed from "
 				  "now on",
 				  file);
-			json_decref(state);
-			state = NULL;
-		}
+		missing = !broken;
 	}
-	return state != NULL ? state : json_object();
+	if (missing)
+		return json_object();
+	log_errno(LOG_ERR, "state=%s cannot be read", file);
+	return NULL;
 }
 
 bool state_save(const char *file, const json_t *state)
