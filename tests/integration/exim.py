@@ -9,6 +9,7 @@ import sendmail
 import servers
 
 PORT = 25       # IPv4 and IPv6
+PID_FILE = "/run/exim.pid"
 
 # What Debian's installation asks for: a host on the Internet, and, among the
 # "machines to relay mail for", the list of the snippet.
@@ -44,12 +45,12 @@ class Exim:
         space.run(["sh", "-ec", """
             mkdir -p /var/lib/exim4 /var/spool/exim4 /var/log/exim4
             chown Debian-exim: /var/spool/exim4 /var/log/exim4
+            touch /etc/aliases
             update-exim4.conf
         """])
         # -odq: into the queue only.
-        self.server = space.start(
-            ["/usr/sbin/exim4", "-bdf", "-odq", "-oX", str(port)], name="exim",
-            ready=space.answers("127.0.0.1", port))
+        space.run(["exim4", "-bd", "-odq", "-oX", str(port), "-oP", PID_FILE])
+        servers.wait_until(space.answers("127.0.0.1", port), "Exim is ready")
 
     def client(self, address, server=None):
         """A session from address."""
@@ -65,6 +66,6 @@ class Exim:
         return self.space.path("/var/log/exim4/mainlog").read_text()
 
     def stop(self):
-        if self.server:
-            self.server.stop()
-        self.server = None
+        answers = self.space.answers("127.0.0.1", self.port)
+        self.space.run(["pkill", "-F", PID_FILE])
+        servers.wait_until(lambda: not answers(), "Exim has stopped")
