@@ -3,7 +3,8 @@ dnl FEATURE(`dracd', `map', `expiry'): clients that dracd has in its map may
 dnl relay. Both arguments may be left out.
 dnl
 dnl	map	what follows the name on a K line; by default
-dnl		btree -o /etc/mail/dracd (the file is dracd.db)
+dnl		btree -o /etc/mail/dracd (the file is dracd.db);
+dnl		to ask dracd itself: socket -d3 local:/run/dracd/map.sock
 dnl	expiry	any text: the time in the entry counts as well, so that an entry
 dnl		which nobody removed ends by itself; costs a run of /bin/date
 dnl		for each foreign recipient of a listed client
@@ -23,7 +24,8 @@ dnl Relay_ok (LOCAL_CONFIG is too early: before OperatorChars), and its ruleset,
 dnl ParseLocal, is then taken up again.
 dnl
 dnl A map that is missing or damaged gives no entry; -o keeps the log quiet then.
-dnl With -T it would give a text that passes for an entry: an open relay.
+dnl With -T it would give a text that passes for an entry: an open relay. Of what
+dnl comes from a socket only digits are an entry, whoever answers there.
 dnl
 divert(-1)
 ifelse(index(` 'defn(`_ARG_'), ` -T'), `-1',
@@ -36,6 +38,8 @@ VERSIONID(`dracd.m4 2.0')
 LOCAL_CONFIG
 # clients that have logged in to POP or IMAP, from dracd
 Kdracd ifelse(defn(`_ARG_'), `', `btree -o MAIL_SETTINGS_DIR`'dracd', `_ARG_')
+ifelse(index(defn(`_ARG_'), `socket'), `0', `dnl
+Kdracddigits regex -s1 ^([0-9]+)$', `dnl')
 ifelse(len(X`'_ARG2_), `1', `dnl', `dnl
 Kdracdtime program /bin/date
 Kdracdless arith')
@@ -48,6 +52,8 @@ R< 127.0.0.1 >		$@ RELAY		never by way of the map
 R< IPv6:0:0:0:0:0:0:0:1 >	$@ RELAY
 R< $=R $* >		$@ RELAY
 R< $+ >			$: < $(dracd $1 $: $) >
+ifelse(index(defn(`_ARG_'), `socket'), `0', `dnl
+R< $- >			$: < $(dracddigits $1 $: $) >', `dnl')
 ifelse(len(X`'_ARG2_), `1', `dnl
 R< $- >			$@ RELAY		in the map',
 `dnl

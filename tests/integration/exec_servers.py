@@ -12,10 +12,7 @@ import os
 import shutil
 import subprocess
 
-import daemon
-import mailclient
 import sendmail
-import sendmail_map
 import servers
 
 PASSWORD = "sesame"
@@ -38,38 +35,6 @@ def install(space):
 def crypt(password):
     return subprocess.run(["openssl", "passwd", "-6", password], check=True,
                           capture_output=True, text=True).stdout.strip()
-
-
-class Dracd(sendmail_map._InSpace):
-    """The daemon at its default places in a space, as user dracd."""
-
-    def __init__(self, space, build, directory, **settings):
-        space.run(["install", "-d", "-o", "dracd", "-g", "dracd",
-                   "/run/dracd", "/var/lib/dracd"])
-        super().__init__(build, directory, prefix=space.attached(),
-                         maps=[(f"btree:{sendmail_map.FILE}", {})],
-                         **{"listen": None, "user": "dracd",
-                            "journal": "/var/lib/dracd/journal", **settings})
-        self.space = space
-        self.root = str(space.path("/"))
-        self.port = 5901
-        self.unix = str(space.path("/run/dracd/rpc.sock"))
-
-    def entry(self, address):
-        """What it has for an address, and then no more; None: nothing."""
-        with self.client("unix") as client:
-            _, entry = client.query(address)
-            client.remove(address)
-        return entry
-
-    def add(self, address, lifetime=0):
-        with self.client("unix") as client:
-            status, _ = client.add3(address, lifetime)
-        assert status == 0
-
-    def remove(self, address):
-        with self.client("unix") as client:
-            client.remove(address)
 
 
 class Tcpserver:

@@ -16,6 +16,7 @@ import pytest
 
 import dovecot
 import exec_servers
+import installed
 import mailclient
 import servers
 
@@ -36,7 +37,7 @@ def place(build, tmp_path_factory):
         spaces.append(space)
         exec_servers.install(space)
         directory = tmp_path_factory.mktemp("dracd")
-        space.dracd = exec_servers.Dracd(space, build, directory / "d")
+        space.dracd = installed.Dracd(space, build, directory / "d")
         daemons.append(space.dracd)
         space.dracd.start()
         return space
