@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import daemon
 import installed
 import sendmail
 import servers
@@ -220,6 +221,27 @@ def test_no_netstring(world, mta, dracd, answer):
     dracd.stop()
     with answering(world.path("/run/dracd/map.sock"), answer):
         assert mta.relay(LISTED) == 451
+
+
+def test_by_tcp(world, dracd):
+    """As sendmail-cf/README has it for another host."""
+    port = daemon.free_port()
+    dracd.stop()
+    dracd.settings["lookup"] = [f"tcp:127.0.0.1:{port}"]
+    dracd.start()
+    try:
+        dracd.add(LISTED)
+        cf, messages = sendmail.make_cf(world, sendmail.mc(
+            SNIPPET.read_text().replace("local:/run/dracd/map.sock",
+                                        f"inet:{port}@127.0.0.1")), "tcp")
+        assert messages == ""
+        done = world.run([sendmail.PROGRAM, "-C", cf, "-bt"], check=False,
+                         input=f"/map dracd {LISTED}\n/map dracd {STRANGER}\n")
+        assert f"map_lookup: dracd ({LISTED}) returns " in done.stdout
+        assert f"map_lookup: dracd ({STRANGER}) no match" in done.stdout
+    finally:
+        dracd.stop()
+        dracd.settings["lookup"] = None
 
 
 @pytest.mark.parametrize("tempfail", [" -T", " -T<TMPF>"])
