@@ -78,6 +78,19 @@ static bool set_address(struct cyrus *cyrus, const char *path)
 	return true;
 }
 
+/* With a socket of its own: one that asks for credentials would be bound. */
+static bool is_read(const struct cyrus *cyrus)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool refused = connect(fd, (const struct sockaddr *)&cyrus->address,
+			       sizeof cyrus->address) != 0 &&
+		       errno == ECONNREFUSED;
+
+	if (fd >= 0)
+		close(fd);
+	return !refused;
+}
+
 /* False, logged: somebody else is there. */
 static bool make_room(const struct cyrus *cyrus)
 {
@@ -93,8 +106,7 @@ static bool make_room(const struct cyrus *cyrus)
 			  path);
 		return false;
 	}
-	if (connect(cyrus->fd, (const struct sockaddr *)&cyrus->address,
-		    sizeof cyrus->address) == 0) {
+	if (is_read(cyrus)) {
 		log_write(LOG_ERR,
 			  "cyrus socket=%s: another process reads it; if it is "
 			  "notifyd of Cyrus, choose another path here and as "
@@ -102,7 +114,7 @@ static bool make_room(const struct cyrus *cyrus)
 			  path);
 		return false;
 	}
-	if (errno == ECONNREFUSED && unlink(path) == 0)
+	if (unlink(path) == 0)
 		return true;
 	log_errno(LOG_ERR, "cyrus socket=%s cannot be replaced", path);
 	return false;
