@@ -4,10 +4,11 @@ The hook is a piece of configuration, which becomes conf.d/10-drac.conf; its
 programs and modules are put into the space by whoever needs them. alice's
 password is PASSWORD.
 
-    pop = Dovecot(space, post_login(space, server="127.0.0.1:5901"))
+    pop = Dovecot(space, plugin(space, drac_interval="1s"))
     pop.pop3("127.0.0.5", "alice", dovecot.PASSWORD).quit()
 """
 
+import pathlib
 import shutil
 
 import mailclient
@@ -16,6 +17,7 @@ from mailclient import IMAP_PORT, POP3_PORT
 
 PASSWORD = "sesame"
 HOME = "/var/spool/mail/alice"
+PLUGIN = "/usr/lib/dovecot/modules/lib99_drac_plugin.so"
 SCRIPT = "/usr/lib/dracd/post-login"
 
 PASSDB = f"""\
@@ -29,6 +31,13 @@ _CONF = """\
 protocols = pop3 imap
 ssl = no
 disable_plaintext_auth = no
+auth_failure_delay = 0
+service anvil {{
+  # No penalty for the address of a wrong password.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
 mail_location = maildir:~/Maildir
 {passdb}
 userdb {{
@@ -56,7 +65,8 @@ service drac-postlogin {{
 
 # Standard output is the client's connection. Whatever becomes of the call,
 # the user gets his mail: without the exec the login would be refused.
-_SCRIPT = """\
+_PLUGIN = "/usr/lib/dovecot/modules/lib99_drac_plugin.so"
+SCRIPT = """\
 #!/bin/sh
 /usr/lib/dracd/draccall {server} "$IP" >/dev/null </dev/null
 exec "$@"
@@ -70,6 +80,17 @@ def post_login(space, server):
     space.path(SCRIPT).write_text(_SCRIPT.format(server=server))
     space.path(SCRIPT).chmod(0o755)
     return _POST_LOGIN.format(script=SCRIPT)
+
+
+def plugin(space, **settings):
+    """Installs the plugin; the snippet that we ship, with settings changed."""
+    build = servers.tool("").parent
+    shutil.copy(build / "dovecot" / pathlib.Path(PLUGIN).name,
+                space.path(PLUGIN))
+    snippet = servers.TOP / "integrations/dovecot/10-drac.conf"
+    lines = "".join(f"  {name} = {value}\n"
+                    for name, value in settings.items())
+    return f"{snippet.read_text()}\nplugin {{\n{lines}}}\n"
 
 
 class Dovecot:
