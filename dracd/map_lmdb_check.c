@@ -393,7 +393,8 @@ static int check_trees(struct check *c)
 	if (fstat(c->fd, &st) != 0)
 		return errno;
 	/* The first tree's flags hold those of the environment as well. */
-	if (c->meta.table.flags != 0 || !(c->meta.free.flags & MDB_INTEGERKEY))
+	if (c->meta.table.flags != 0 ||
+	    (c->meta.free.flags & ~MDB_NOSUBDIR) != MDB_INTEGERKEY)
 		return MDB_INCOMPATIBLE;
 	/* Its last pages may have been freed before they were written. */
 	if (c->meta.last_page < 1 ||
