@@ -12,14 +12,14 @@ import os
 import shutil
 import subprocess
 
+import courier
 import sendmail
 import servers
 
 PASSWORD = "sesame"
 HOME = "/var/spool/mail/alice"
 DRACEXEC = "/usr/local/bin/dracexec"
-COURIER = {"pop3d": ("/usr/lib/courier/courier/courierpop3d", 110),
-           "imapd": ("/usr/bin/imapd", 143)}
+COURIER = ("/usr/lib/courier/courier/courierpop3d", "/usr/bin/imapd")
 
 
 def install(space):
@@ -72,32 +72,21 @@ def prepare_smtpfront(space):
         sendmail.DOMAIN + "\n")
 
 
-class Courier:
-    """Debian's start scripts, and authuserdb: no PAM that could be used."""
-
-    def __init__(self, space):
-        self.space = space
-        etc = space.path("/etc/courier")
-        rc = (etc / "authdaemonrc").read_text()
-        (etc / "authdaemonrc").write_text(
-            rc.replace('authmodulelist="authpam"', "authmodulelist=authuserdb"))
-        uid = space.run(["id", "-u", "alice"]).stdout.strip()
-        (etc / "userdb").write_text(
-            f"alice\thome={HOME}|uid={uid}|gid={uid}|"
-            f"systempw={crypt(PASSWORD)}\n")
-        (etc / "userdb").chmod(0o600)
-        space.run(["makeuserdb"])
-        space.run(["install", "-d", "-o", "courier", "-g", "courier",
-                   "/run/courier", "/run/courier/authdaemon"])
-        space.run(["/usr/sbin/authdaemond", "start"])
-        for service, (program, port) in COURIER.items():
-            self.stand_in(program)
-            space.run([f"/usr/lib/courier/{service}", "start"],
-                      stdout=subprocess.DEVNULL)
-            servers.wait_until(space.answers("127.0.0.1", port), service)
-
-    def stand_in(self, program):
-        """What dpkg-divert(1) does, and the file in its place."""
-        self.space.path(program).rename(self.space.path(program + ".real"))
+def start_courier(space):
+    """With authuserdb: there is no PAM that could be used instead."""
+    etc = space.path("/etc/courier")
+    rc = (etc / "authdaemonrc").read_text()
+    assert 'authmodulelist="authpam"' in rc
+    (etc / "authdaemonrc").write_text(rc.replace(
+        'authmodulelist="authpam"', 'authmodulelist="authuserdb"'))
+    uid = space.run(["id", "-u", "alice"]).stdout.strip()
+    (etc / "userdb").write_text(f"alice\thome={HOME}|uid={uid}|gid={uid}|"
+                                f"systempw={crypt(PASSWORD)}\n")
+    (etc / "userdb").chmod(0o600)
+    space.run(["makeuserdb"])
+    for program in COURIER:
+        # What dpkg-divert(1) does, and the file in its place.
+        space.path(program).rename(space.path(program + ".real"))
         shutil.copy(servers.TOP / "integrations/exec/courier-stand-in",
-                    self.space.path(program))
+                    space.path(program))
+    courier.start(space)

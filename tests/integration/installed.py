@@ -17,10 +17,12 @@ class Dracd(sendmail_map._InSpace):
         super().__init__(build, directory, prefix=space.attached(),
                          maps=[(f"btree:{sendmail_map.FILE}", {})],
                          **{"listen": None, "lookup": None, "user": "dracd",
+                            "allow_file": None,
                             "journal": "/var/lib/dracd/journal", **settings})
         self.space = space
         self.root = str(space.path("/"))
         self.port = 5901
+        self.allow = space.path("/etc/mail/dracd.allow")
         self.unix = str(space.path("/run/dracd/rpc.sock"))
         self.lookup = str(space.path("/run/dracd/map.sock"))
 

@@ -53,10 +53,22 @@ def place(build, tmp_path_factory):
 
 # ---- POP and IMAP servers --------------------------------------------------
 
+PROXY_PORT = 1110
+HAPROXY = f"""
+haproxy_trusted_networks = 127.0.0.1
+service pop3-login {{
+  inet_listener proxied {{
+    haproxy = yes
+    port = {PROXY_PORT}
+  }}
+}}
+"""
+
+
 def start_dovecot(place):
     space = place("base")
     dovecot.Dovecot(space, (servers.TOP / "integrations/exec" /
-                            "dovecot-post-login.conf").read_text())
+                            "dovecot-post-login.conf").read_text() + HAPROXY)
     return space
 
 
@@ -69,7 +81,7 @@ def start_qmail(place):
 
 def start_courier(place):
     space = place("courier", "base")
-    exec_servers.Courier(space)
+    exec_servers.start_courier(space)
     return space
 
 
@@ -121,6 +133,24 @@ def test_login_authorizes(logins, address):
     entry = logins.dracd.entry(address)
     assert (entry.user, entry.service) == ("alice", logins.service)
     assert logins.dracd.entry(OTHER) is None
+
+
+def test_proxy_is_not_authorized(started, place):
+    """Descriptor 0 leads to it; Dovecot knows better."""
+    if "dovecot" not in started:
+        started["dovecot"] = start_dovecot(place)
+    space = started["dovecot"]
+    with space.network():
+        proxy = socket.create_connection(("127.0.0.1", PROXY_PORT))
+    with proxy:
+        proxy.sendall(b"PROXY TCP4 192.0.2.99 192.0.2.1 5555 110\r\n"
+                      b"USER alice\r\nPASS %s\r\nQUIT\r\n" %
+                      exec_servers.PASSWORD.encode())
+        while proxy.recv(4096):
+            pass
+    with space.dracd.client("unix") as client:
+        assert list(client.table()) == ["192.0.2.99"]
+    space.dracd.remove("192.0.2.99")
 
 
 def test_wrong_password_does_not(logins):
@@ -380,16 +410,24 @@ def test_relayclient_needs_a_clear_yes(host, behaviour):
     peer.stop()
 
 
-def test_who_may_call(host):
+@pytest.mark.parametrize("allow", [None, "host 192.0.2.80\n",
+                                   "host 127.0.0.1\n"])
+def test_who_may_call(host, allow):
     """A user is refused at the local socket, and heard on loopback by UDP."""
+    by_udp = allow is None or "127.0.0.1" in allow
     as_alice = ["setpriv", "--reuid", "alice", "--regid", "alice"]
+    if allow:
+        host.dracd.allow.write_text(allow)
+        host.dracd.reload()
     for number, (groups, server, known) in enumerate((
-            (["--clear-groups"], "localhost", True),
-            (["--clear-groups"], "127.0.0.1:5901", True),
+            (["--clear-groups"], "localhost", by_udp),
+            (["--clear-groups"], "127.0.0.1:5901", by_udp),
             (["--clear-groups"], "unix:/run/dracd/rpc.sock", False),
-            (["--groups", "dracd"], "unix:/run/dracd/rpc.sock", True))):
+            (["--groups", "dracd"], "localhost", True))):
         address = f"192.0.2.{number}"
         done = host.run(["env", f"TCPREMOTEIP={address}", *as_alice, *groups,
                          exec_servers.DRACEXEC, "-s", server, "true"])
         assert done.returncode == 0
         assert (host.dracd.entry(address) is not None) == known, server
+    host.dracd.allow.unlink(missing_ok=True)
+    host.dracd.reload()
