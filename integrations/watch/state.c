@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,30 +43,41 @@ json_t *state_load(const char *file)
 	return NULL;
 }
 
+/* Short of the disk being full, a small file is one write. */
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(
+	    path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, MODE);
+	ssize_t len = (ssize_t)strlen(text);
+	bool whole;
+
+	if (fd < 0)
+		return false;
+	errno = ENOSPC;
+	whole = write(fd, text, (size_t)len) == len;
+	return close(fd) == 0 && whole;
+}
+
 bool state_save(const char *file, const json_t *state)
 {
-	char beside[PATH_SIZE];
-	int fd, saved;
+	char beside[PATH_SIZE], *text;
+	bool saved;
+	int error;
 
 	if (snprintf(beside, sizeof beside, "%s.new", file) >= PATH_SIZE) {
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-		  MODE);
-	if (fd < 0)
+	text = json_dumps(state, JSON_INDENT(1));
+	if (text == NULL) {
+		errno = ENOMEM;
 		return false;
-	errno = ENOMEM; /* what Jansson does not set */
-	if (json_dumpfd(state, fd, JSON_INDENT(1)) == 0) {
-		if (close(fd) == 0 && rename(beside, file) == 0)
-			return true;
-	} else {
-		saved = errno;
-		close(fd);
-		errno = saved;
 	}
-	saved = errno;
-	unlink(beside);
-	errno = saved;
-	return false;
+	saved = write_file(beside, text) && rename(beside, file) == 0;
+	error = errno;
+	if (!saved)
+		unlink(beside);
+	free(text);
+	errno = error;
+	return saved;
 }

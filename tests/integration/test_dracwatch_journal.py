@@ -1,0 +1,158 @@
+"""dracwatch follows a real journal, with a popa3d that logs to it."""
+
+import itertools
+import os
+import pathlib
+import poplib
+import socket
+
+import pytest
+
+import accounts
+import daemon
+import dracwatch
+import journald
+import mailclient
+import popa3d
+import servers
+
+SOCKET = "/run/dracd/rpc.sock"
+UNIT = "dovecot.service"
+NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+# How the unit file runs it.
+DRACWATCH = ["setpriv", "--reuid=alice", "--regid=alice", "--groups=dracd"]
+LOGIN = ("pop3-login: Login: user=<alice>, method=PLAIN, rip=%s, "
+         "lip=127.0.0.1, mpid=1, session=<a>")
+clients = (f"127.0.1.{n}" for n in itertools.count(1))
+
+
+class Host:
+    def __init__(self, build, directory):
+        self.space = servers.Space("popa3d")
+        accounts.make(self.space)
+        self.space.run(["install", "-d", "-o", "dracd", "-g", "dracd",
+                        "/run/dracd", "/var/lib/dracd"])
+        self.dracd = daemon.Dracd(
+            build, directory, prefix=self.space.attached(), user="dracd",
+            maps=[("btree:/var/lib/dracd/dracd.db", {})],
+            journal="/var/lib/dracd/journal", listen=[f"unix:{SOCKET}"])
+        self.dracd.unix = str(self.space.path(SOCKET))
+        self.dracd.start()
+        journald.start(self.space)
+        popa3d.standalone(self.space)
+        # The journal is for root and a group; its state directory its own.
+        self.space.run(["chmod", "-R", "a+rX", "/run/log/journal"])
+        self.state = self.space.path("/run/dracwatch")
+        self.space.run(["install", "-d", "-o", "alice", self.inside("state")])
+        self.watch = dracwatch.Watch(
+            build, self.space, directory, "journal:/usr/sbin/popa3d",
+            f"journal:{UNIT}", prefix=DRACWATCH)
+        self.watch.state = pathlib.Path(self.inside("state/state"))
+        self.watch.start()
+
+    @staticmethod
+    def inside(name):
+        return f"/run/dracwatch/{name}"
+
+    def close(self):
+        try:
+            self.watch.close()
+            self.dracd.finish()
+        finally:
+            self.space.close()
+
+    def login(self):
+        address = next(clients)
+        mailclient.pop3(self.space, address, accounts.USER,
+                        accounts.PASSWORD).quit()
+        return address
+
+    def unit(self, address, prefix=()):
+        journald.write(self.space, UNIT, "dovecot", LOGIN % address, prefix)
+
+    def entry(self, address):
+        with self.dracd.client("unix") as client:
+            return client.query(address)[1]
+
+    def forget(self, address):
+        with self.dracd.client("unix") as client:
+            client.remove(address)
+
+    def authorized(self, address):
+        return servers.wait_until(lambda: self.entry(address),
+                                  f"{address} is authorized")
+
+    def read(self):
+        """What is in the journal by now has been read and reported."""
+        self.authorized(self.login())
+        address = next(clients)
+        self.unit(address)
+        self.authorized(address)
+
+
+@pytest.fixture(scope="module")
+def host(build, tmp_path_factory):
+    if os.geteuid() != 0:
+        pytest.skip("needs root for namespaces")
+    if not os.access(journald.PROGRAM, os.X_OK):
+        pytest.skip(f"no {journald.PROGRAM} here")
+    made = Host(build, tmp_path_factory.mktemp("d"))
+    yield made
+    made.close()
+
+
+def test_program(host):
+    entry = host.authorized(host.login())
+    assert (entry.user, entry.service) == (accounts.USER, "pop3")
+    address = next(clients)
+    with pytest.raises(poplib.error_proto):
+        mailclient.pop3(host.space, address, accounts.USER, "wrong")
+    host.read()
+    assert host.entry(address) is None
+
+
+def test_unit(host):
+    for address in next(clients), "fd00:beef::5":
+        host.unit(address)
+        entry = host.authorized(address)
+        assert (entry.user, entry.service) == ("alice", "pop3")
+
+
+def test_nobody_is_not_believed(host):
+    """Whatever name he gives himself, and whatever unit."""
+    forged = [next(clients) for _ in range(3)]
+    tool = [*NOBODY, "logger", "-t"]
+    host.space.run([*tool, "popa3d", "--id=4711",
+                    f"Session from {forged[0]}"])
+    host.space.run([*tool, "popa3d", "--id=4711",
+                    "Authentication passed for bob"])
+    host.space.run([*tool, "dovecot", LOGIN % forged[1]])
+    host.unit(forged[2], NOBODY)
+    host.read()
+    assert [host.entry(address) for address in forged] == [None] * 3
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_restart_neither_loses_nor_repeats(host, end):
+    before = host.login()
+    host.authorized(before)
+    host.read()
+    host.forget(before)
+    # The address before the restart, the login after it.
+    address = next(clients)
+    with host.space.network():
+        client = socket.create_connection(("127.0.0.1", popa3d.PORT),
+                                          source_address=(address, 0))
+    with client, client.makefile("rwb", buffering=0) as session:
+        assert session.readline().startswith(b"+OK")
+        host.read()
+        getattr(host.watch, end)()
+        during = host.login()
+        for command in f"USER {accounts.USER}", f"PASS {accounts.PASSWORD}":
+            session.write(f"{command}\r\n".encode())
+            assert session.readline().startswith(b"+OK")
+    host.watch.start()
+    host.authorized(during)
+    host.authorized(address)
+    host.read()
+    assert host.entry(before) is None
