@@ -12,6 +12,7 @@ import poplib
 import shutil
 import signal
 import statistics
+import subprocess
 import time
 
 import pytest
@@ -261,6 +262,21 @@ def test_session(host):
         host.login(address)
         assert host.entry(address)
         assert host.count("adds") == before + 1
+
+
+@only("popa3d")
+def test_setuid_program_forges_nothing(host):
+    """Its user has chosen the environment; a program of root's has not."""
+    host.space.path("/etc/pam.d/su").write_text(
+        f"auth sufficient pam_permit.so\naccount required pam_permit.so\n"
+        f"{LINE}\nsession required pam_permit.so\n")
+    address = next(clients)
+    su = ["env", f"TCPREMOTEIP={address}", "su", accounts.USER, "-c", "true"]
+    host.space.run(["setpriv", "--reuid=65534", "--clear-groups", *su],
+                   stdin=subprocess.DEVNULL)
+    assert host.entry(address) is None
+    host.space.run(su, stdin=subprocess.DEVNULL)
+    assert host.entry(address)
 
 
 @only("courier")
