@@ -8,7 +8,8 @@
 enum {
 	CLASSIC_LEN = sizeof "Nov 22 03:27:14" - 1,
 	STAMP_MAX = sizeof "2026-11-22T03:27:14.123456789+01:00",
-	YEAR_BASE = 1900,    /* of struct tm */
+	YEAR_BASE = 1900, /* of struct tm */
+	DAY_S = 24 * 3600,
 	AHEAD_MAX_S = 3600,  /* a clock may be wrong by so much, not a year */
 	PID_DIGITS_MAX = 18, /* fit in an int64_t */
 };
@@ -42,10 +43,10 @@ static bool is_same_clock(const struct tm *wanted, time_t time)
 }
 
 /*
- * The newest of all times not after now that a clock on the wall would show
- * so; in autumn there are two for an hour. 0: there is none.
+ * The newest time not after limit that a clock on the wall would show so; in
+ * autumn there are two for an hour. 0: there is none.
  */
-static int64_t newest(const struct tm *wanted, int year, int64_t now_s)
+static int64_t newest(const struct tm *wanted, int year, int64_t limit_s)
 {
 	int64_t best_s = 0;
 
@@ -57,7 +58,7 @@ static int64_t newest(const struct tm *wanted, int year, int64_t now_s)
 			tm.tm_year = year - back;
 			tm.tm_isdst = daylight;
 			time = mktime(&tm);
-			if (time > best_s && time <= now_s + AHEAD_MAX_S &&
+			if (time > best_s && time <= limit_s &&
 			    is_same_clock(wanted, time))
 				best_s = time;
 		}
@@ -77,6 +78,9 @@ static bool take_classic(struct rest *rest, int64_t now_s, int64_t *time_s)
 	    localtime_r(&latest, &now) == NULL)
 		return false;
 	*time_s = newest(&tm, now.tm_year, now_s);
+	/* rather a clock that is ahead than an old line */
+	if (now_s - *time_s > DAY_S)
+		*time_s = newest(&tm, now.tm_year, now_s + AHEAD_MAX_S);
 	rest->at += CLASSIC_LEN;
 	return *time_s != 0;
 }

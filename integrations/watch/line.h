@@ -30,7 +30,8 @@ struct line {
  *	2026-11-22T03:27:14.123+01:00 host program[pid]: message
  * in which host and [pid] may be missing. False: it is none, or has control
  * characters. line->message points into text. now_s: the classic stamp has
- * neither year nor zone; the newest time before now_s is taken, in local time.
+ * neither year nor zone; the newest time not after now_s is taken, in local
+ * time, which is never after now_s.
  */
 bool line_parse(const char *text, size_t len, int64_t now_s, struct line *line);
 

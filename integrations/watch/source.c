@@ -5,16 +5,7 @@
 #include <string.h>
 
 #include "clock.h"
-#if __has_include("cyrus.h")
 #include "cyrus.h"
-#else
-struct cyrus;
-#define cyrus_open(path, fn, ctx) ((void)(path), (struct cyrus *)NULL)
-#define cyrus_fd(cyrus) ((void)(cyrus), -1)
-#define cyrus_read(cyrus) ((void)(cyrus))
-#define cyrus_tick(cyrus) ((void)(cyrus))
-#define cyrus_close(cyrus) ((void)(cyrus))
-#endif
 #include "follow.h"
 #include "journald.h"
 #include "log.h"
