@@ -10,9 +10,8 @@ import time
 
 import pytest
 
-import daemon
 import dovecot
-import rpcraw
+import installed
 import sendmail_map
 import servers
 
@@ -44,31 +43,6 @@ service imap-hibernate {
 """
 
 
-class Dracd(daemon.Dracd):
-    """One with its own user, in a space, where an installation has it all."""
-
-    def __init__(self, space, build, directory, *listen):
-        super().__init__(
-            build, directory, prefix=space.attached(), user="dracd",
-            lifetime=f"{LIFETIME_S}s", allow_file=None, listen=listen,
-            journal="/var/lib/dracd/journal",
-            maps=[(f"btree:{sendmail_map.FILE}", {"capacity": 16})])
-        self.space = space
-        self.unix = str(space.path("/run/dracd/rpc.sock"))
-
-    def client(self, *args, **kwargs):
-        with self.space.network():
-            return super().client(*args, **kwargs)
-
-    def entry(self, address):
-        with self.client("unix") as client:
-            return client.query(address)[1]
-
-    def remove(self, address):
-        with self.client("unix") as client:
-            assert client.remove(address) == rpcraw.OK
-
-
 @pytest.fixture(scope="module")
 def space():
     with servers.Space() as made:
@@ -82,9 +56,8 @@ def start(space, build, tmp_path):
 
     def run(*listen):
         sendmail_map.clear(space)
-        space.run(["install", "-d", "-o", "dracd", "-g", "dracd",
-                   sendmail_map.DIRECTORY, "/run/dracd"])
-        made.append(Dracd(space, build, tmp_path / "d", *listen))
+        made.append(installed.Dracd(space, build, tmp_path / "d",
+                                    listen=listen, lifetime=f"{LIFETIME_S}s"))
         return made[-1].start()
 
     yield run
@@ -112,6 +85,11 @@ def pop(space):
         each.stop()
 
 
+def entry_of(dracd, address):
+    with dracd.client("unix") as client:
+        return client.query(address)[1]
+
+
 def warnings(space, start=0):
     return space.log.find(r"drac: ", start)
 
@@ -124,7 +102,7 @@ def idle(imap):
 def later(dracd, entry):
     """The entry when it ends later than that one."""
     def moved():
-        now = dracd.entry(CLIENT)
+        now = entry_of(dracd, CLIENT)
         return now if now.expiry > entry.expiry else None
     return servers.wait_until(moved, "expiry moves on")
 
@@ -135,10 +113,10 @@ def test_login(dracd, pop):
         for address in CLIENT, CLIENT6:
             with pytest.raises((poplib.error_proto, imaplib.IMAP4.error)):
                 login(address, "alice", "wrong")
-            assert dracd.entry(address) is None
+            assert entry_of(dracd, address) is None
             now = int(time.time())
             login(address, "alice", dovecot.PASSWORD)
-            entry = dracd.entry(address)
+            entry = entry_of(dracd, address)
             assert (entry.user, entry.service) == ("alice", service)
             assert (now + LIFETIME_S <= entry.expiry <=
                     time.time() + LIFETIME_S)
@@ -150,14 +128,14 @@ def test_refresh(dracd, pop):
     imap = pop(drac_interval="1s").imap(CLIENT, "alice", dovecot.PASSWORD)
     imap.select()
     idle(imap)
-    entry = dracd.entry(CLIENT)
+    entry = entry_of(dracd, CLIENT)
     entry = later(dracd, later(dracd, entry))
     with dracd.client("unix") as client:
         assert client.stats()["connections"] == 1       # ours
     imap.shutdown()
-    entry = dracd.entry(CLIENT)
+    entry = entry_of(dracd, CLIENT)
     time.sleep(2.5)
-    assert dracd.entry(CLIENT).expiry <= entry.expiry + 1
+    assert entry_of(dracd, CLIENT).expiry <= entry.expiry + 1
 
 
 def test_hibernation(space, dracd, pop):
@@ -172,7 +150,7 @@ def test_hibernation(space, dracd, pop):
 
     assert processes()
     servers.wait_until(lambda: not processes(), "hibernation")
-    entry = dracd.entry(CLIENT)
+    entry = entry_of(dracd, CLIENT)
     left = entry.expiry - time.time()
     assert HIBERNATION_S - 10 < left <= HIBERNATION_S
     assert (entry.user, entry.service) == ("alice", "imap")
@@ -180,7 +158,7 @@ def test_hibernation(space, dracd, pop):
     dracd.remove(CLIENT)
     imap.send(b"DONE\r\n")
     assert imap.readline().startswith(b"i OK")
-    entry = dracd.entry(CLIENT)
+    entry = entry_of(dracd, CLIENT)
     assert entry.expiry <= time.time() + LIFETIME_S
     later(dracd, entry)
     imap.logout()
@@ -221,7 +199,7 @@ def test_one_warning(space, start, pop):
     assert len(lines) == 1
     assert "imap(alice)" in lines[0] and CLIENT in lines[0]
     dracd = start(LOCAL_SOCKET)
-    servers.wait_until(lambda: dracd.entry(CLIENT), "authorized")
+    servers.wait_until(lambda: entry_of(dracd, CLIENT), "authorized")
     imap.shutdown()
 
 
@@ -248,7 +226,7 @@ def test_not_a_login(space, dracd, pop):
     with dracd.client("unix") as client:
         assert client.table() == {}
     assert server.imap(CLIENT, "alice", dovecot.PASSWORD)
-    assert dracd.entry(CLIENT)
+    assert entry_of(dracd, CLIENT)
 
 
 @pytest.mark.parametrize("listen", [[LOCAL_SOCKET], [LOCAL_SOCKET, UDP]],
@@ -259,10 +237,10 @@ def test_without_group(space, start, pop, listen):
     seen = len(space.log.lines)
     pop("mail_access_groups =\n").pop3(CLIENT, "alice", dovecot.PASSWORD)
     if UDP in listen:
-        assert dracd.entry(CLIENT).user == "alice"
+        assert entry_of(dracd, CLIENT).user == "alice"
         assert warnings(space, seen) == []
     else:
-        assert dracd.entry(CLIENT) is None
+        assert entry_of(dracd, CLIENT) is None
         assert len(warnings(space, seen)) == 1
         print(warnings(space, seen))
 
@@ -292,7 +270,7 @@ def test_old_names_and_old_server(space, pop):
 def test_bad_interval(space, dracd, pop, interval):
     seen = len(space.log.lines)
     pop(drac_interval=interval).imap(CLIENT, "alice", dovecot.PASSWORD)
-    assert dracd.entry(CLIENT)
+    assert entry_of(dracd, CLIENT)
     line, = warnings(space, seen)
     assert "drac_interval" in line and "using 600 s" in line
 
@@ -305,4 +283,4 @@ def test_chroot(space, start, pop):
                  "mail_location = maildir:/alice/Maildir\n",
                  drac_server="127.0.0.1:5901")
     server.pop3(CLIENT, "alice", dovecot.PASSWORD)
-    assert dracd.entry(CLIENT).user == "alice"
+    assert entry_of(dracd, CLIENT).user == "alice"
