@@ -37,7 +37,7 @@ enum {
 	/* A put copies a leaf and what is above it, and may split them. */
 	PAGES_PER_KEY = 6,
 	/* Never given to puts: so that on a full disk entries can leave. */
-	PAGES_TO_REMOVE = 512,
+	PAGES_TO_REMOVE = 1024,
 	PAGES_AHEAD = 1024, /* taken at a time */
 	/* A larger transaction is committed in parts: its pages are memory. */
 	CHANGES_MAX = 8192,

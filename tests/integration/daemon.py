@@ -15,6 +15,7 @@ import socket
 import subprocess
 import time
 
+import lmdb_map
 import rpcraw
 
 START_S = 10.0          # a sanitized daemon on a busy machine
@@ -246,7 +247,9 @@ class Dracd:
         return self.maps[0][0].partition(":")[2]
 
     def map(self, index=0):
-        path = self.maps[index][0].partition(":")[2]
+        kind, _, path = self.maps[index][0].partition(":")
+        if kind == "lmdb":
+            return lmdb_map.read(self.root + path)
         return read_map(self.root + path, str(self.dir / "map.copy"))
 
     def client(self, transport="udp", source=None, host="127.0.0.1",

@@ -46,11 +46,12 @@ def disk(tmp_path):
     disk.close()
 
 
-@pytest.fixture
-def daemon(dracd, disk, tmp_path):
+@pytest.fixture(params=["btree", "lmdb"])
+def daemon(request, dracd, disk, tmp_path):
     directory = tmp_path / "full"
     daemon = dracd(prefix=disk.prefix, journal=directory / "journal",
-                   maps=[("btree:%s/dracd.db" % directory, {"capacity": 64})])
+                   maps=[("%s:%s/dracd.db" % (request.param, directory),
+                          {"capacity": 64})])
     daemon.root = str(disk.root)
     return daemon.start()
 
