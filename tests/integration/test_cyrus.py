@@ -1,0 +1,299 @@
+"""
+A real Cyrus IMAP tells dracwatch of its logins, dracwatch tells dracd. dracd
+listens on its local socket only: who authorizes has come to it that way.
+"""
+
+import imaplib
+import itertools
+import os
+import pathlib
+import poplib
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+import cyrus
+import daemon
+import dracwatch
+import mailclient
+import sendmail
+import sendmail_map
+import servers
+
+RPC = "/run/dracd/rpc.sock"
+NOTIFY = "/run/dracwatch/cyrus.sock"
+QUEUE = "/proc/sys/net/unix/max_dgram_qlen"
+CLIENT6 = "fd00:beef::5"
+INTERVAL_S = 1
+SOON_S = 3 * INTERVAL_S     # some refreshes would have come by then
+WAITS_S = 5                 # a login that takes so long waits for something
+BLOCKED_MAX = 20            # logins that fill the queue of a hung dracwatch
+SHORT_QUEUE, LONG_QUEUE = 10, 512   # of Linux, and as systemd sets it
+REFUSED = (poplib.error_proto, imaplib.IMAP4.error)
+clients = (f"127.0.1.{n}" for n in itertools.count(1))
+
+
+class Host:
+    def __init__(self, build, directory):
+        self.space = servers.Space("cyrus", "base")
+        for name in ("/run/dracd", "/run/dracwatch"):
+            self.space.path(name).mkdir()
+        self.dracd = daemon.Dracd(
+            build, directory, prefix=self.space.attached(),
+            maps=[(f"btree:{sendmail_map.FILE}", {"capacity": 16})],
+            listen=[f"unix:{RPC}"])
+        self.dracd.unix = str(self.space.path(RPC))
+        self.dracd.start()
+        self.watch = dracwatch.Watch(build, self.space, directory,
+                                     f"cyrus:{NOTIFY},{INTERVAL_S}")
+        self.watch.start()
+        cyrus.start(self.space)
+        self.login()        # Cyrus makes the mailbox
+
+    def close(self):
+        try:
+            self.watch.close()
+            self.dracd.finish()
+        finally:
+            self.space.close()
+
+    def imap(self, address, password=cyrus.PASSWORD):
+        return mailclient.imap(self.space, address, cyrus.USER, password)
+
+    def pop3(self, address, password=cyrus.PASSWORD):
+        return mailclient.pop3(self.space, address, cyrus.USER, password)
+
+    def login(self):
+        """The address, and the seconds until the client knew."""
+        address = next(clients)
+        begin = time.monotonic()
+        session = self.pop3(address)
+        took = time.monotonic() - begin
+        session.quit()
+        return address, took
+
+    def entry(self, address):
+        with self.dracd.client("unix") as client:
+            return client.query(address)[1]
+
+    def forget(self, address):
+        with self.dracd.client("unix") as client:
+            client.remove(address)
+
+    def authorized(self, address):
+        return servers.wait_until(lambda: self.entry(address),
+                                  f"{address} is authorized")
+
+    def stays_out(self, address):
+        time.sleep(SOON_S)
+        return self.entry(address) is None
+
+    def datagram(self, json):
+        return b"external\0EVENT\0\0\0\x000\0" + json.encode() + b"\0"
+
+    def send(self, datagram):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(datagram, str(self.space.path(NOTIFY)))
+
+
+@pytest.fixture(scope="module")
+def the_host(build, tmp_path_factory):
+    if os.geteuid() != 0:
+        pytest.skip("needs root for namespaces")
+    made = Host(build, tmp_path_factory.mktemp("d"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def host(the_host):
+    yield the_host
+    if the_host.watch.process.poll() is not None:
+        the_host.watch.start()
+    if not the_host.dracd.alive():
+        the_host.dracd.start()
+
+
+def test_login_opens_relay(host):
+    mta = sendmail.Sendmail(host.space, sendmail.mc("FEATURE(`dracd')dnl"))
+    address = next(clients)
+    assert mta.relay(address) == 550
+    host.pop3(address).quit()
+    entry = host.authorized(address)
+    assert (entry.user, entry.service) == (cyrus.USER, "pop3")
+    assert mta.relay(address) == 250
+
+    assert mta.relay(CLIENT6) == 550
+    host.imap(CLIENT6).logout()
+    entry = host.authorized(CLIENT6)
+    assert (entry.user, entry.service) == (cyrus.USER, "imap")
+    assert mta.relay(CLIENT6) == 250
+
+
+def test_wrong_password_does_not(host):
+    address = next(clients)
+    for login in host.pop3, host.imap:
+        with pytest.raises(REFUSED):
+            login(address, "wrong")
+    host.authorized(host.login()[0])        # what came before has been read
+    assert host.entry(address) is None
+
+
+@pytest.mark.parametrize("end", ["logout", "cut"])
+def test_refreshed_while_open(host, end):
+    address = next(clients)
+    session = host.imap(address)
+    host.authorized(address)
+    for _ in range(2):
+        host.forget(address)
+        host.authorized(address)
+    if end == "logout":
+        session.logout()
+    else:
+        session.shutdown()      # without a word
+    host.authorized(host.login()[0])
+    host.forget(address)
+    assert host.stays_out(address)
+
+
+def test_dead_process_is_not_refreshed(host):
+    address = next(clients)
+    session = host.imap(address)
+    host.authorized(address)
+    host.space.run(["pkill", "-KILL", "imapd"])
+    servers.wait_until(
+        lambda: host.space.run(["pgrep", "imapd"], check=False).stdout == "",
+        "imapd is gone")
+    host.authorized(host.login()[0])
+    host.forget(address)
+    assert host.stays_out(address)
+    session.shutdown()
+
+
+# ---- who writes to the socket
+
+
+def test_socket_is_for_cyrus(host):
+    stat = host.space.path(NOTIFY).stat()
+    passwd = host.space.path("/etc/passwd").read_text()
+    assert f"cyrus:x:{stat.st_uid}:" in passwd
+    assert stat.st_mode & 0o777 == 0o600
+
+
+def test_forged_login_opens_nothing(host):
+    """By somebody who can write to it all the same."""
+    address = next(clients)
+    path = host.space.path(NOTIFY)
+    login = host.datagram('{"event":"Login","service":"imap",'
+                          f'"clientIP":"{address}"}}')
+    path.chmod(0o666)
+    try:
+        pid = os.fork()
+        if pid == 0:
+            os.chdir(path.parent)
+            os.setuid(65534)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.sendto(login, path.name)
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    finally:
+        path.chmod(0o600)
+    servers.wait_until(lambda: "from uid=65534" in host.watch.log(),
+                       "a line about it")
+    assert host.entry(address) is None
+    host.send(login)        # by root it is taken
+    host.authorized(address)
+
+
+def test_malformed_is_ignored(host):
+    for datagram in (b"", b"\0" * 100, b"x" * 20000, host.datagram("{"),
+                     host.datagram("[" * 4000),
+                     host.datagram('{"event":"Login","clientIP":"::"}x')):
+        host.send(datagram)
+    host.authorized(host.login()[0])
+    assert "cyrus datagram ignored: not what Cyrus sends" in host.watch.log()
+
+
+# ---- somebody is away
+
+
+def test_restart(host):
+    host.watch.stop()
+    assert not host.space.path(NOTIFY).exists()
+    host.login()
+    host.watch.start()
+    host.authorized(host.login()[0])
+    host.watch.kill()           # its socket stays
+    assert host.space.path(NOTIFY).exists()
+    host.watch.start()
+    host.authorized(host.login()[0])
+
+
+def test_login_outlives_everybody(host, figures):
+    took = {"all up": host.login()[1]}
+    host.dracd.stop()
+    absent, took["dracd absent"] = host.login()
+    host.dracd.start()
+    host.authorized(absent)
+    os.kill(host.dracd.process.pid, signal.SIGSTOP)
+    try:
+        stopped, took["dracd stopped"] = host.login()
+    finally:
+        os.kill(host.dracd.process.pid, signal.SIGCONT)
+    host.authorized(stopped)
+    host.watch.stop()
+    took["dracwatch absent"] = host.login()[1]
+    assert max(took.values()) < WAITS_S
+    figures("a login takes " + ", ".join(
+        "%.1f ms (%s)" % (took[state] * 1000, state) for state in took))
+
+
+def logins_until_one_waits(host):
+    """How many went well, the thread of the one that waits or None."""
+    for count in range(BLOCKED_MAX):
+        thread = threading.Thread(target=host.login, daemon=True)
+        thread.start()
+        thread.join(WAITS_S)
+        if thread.is_alive():
+            return count, thread
+    return BLOCKED_MAX, None
+
+
+def hang(host, queue):
+    """Stops a new dracwatch with a queue of that length."""
+    host.watch.stop()
+    with host.space.network():
+        pathlib.Path(QUEUE).write_text(str(queue))
+    host.watch.start()
+    os.kill(host.watch.process.pid, signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGCONT])
+def test_hung_dracwatch(host, figures, end):
+    """The queue is short: logins wait in the end, until it goes on or dies."""
+    hang(host, SHORT_QUEUE)
+    try:
+        count, waits = logins_until_one_waits(host)
+    finally:
+        os.kill(host.watch.process.pid, end)
+    figures(f"with a queue of {SHORT_QUEUE}, {count} logins do not wait")
+    assert 0 < count < SHORT_QUEUE
+    waits.join(servers.READY_TIMEOUT_S)
+    assert not waits.is_alive()
+    if end == signal.SIGKILL:
+        host.watch.process.wait()
+        host.watch.start()
+    host.authorized(host.login()[0])
+
+
+def test_hung_dracwatch_with_a_long_queue(host):
+    """There is time for systemd's watchdog to end it."""
+    hang(host, LONG_QUEUE)
+    try:
+        assert logins_until_one_waits(host) == (BLOCKED_MAX, None)
+    finally:
+        os.kill(host.watch.process.pid, signal.SIGCONT)
+    host.authorized(host.login()[0])
