@@ -21,7 +21,8 @@ from daemon import wait_for
 KILLS = 200
 KILLS_A_DIRECTORY = 5      # then a fresh one: looking costs by the entry
 STORM_S = (0.002, 0.05)
-PAGE_WRITES = 100
+KINDS = pytest.mark.parametrize("kind, page_writes",
+                                [("btree", 100), ("lmdb", 60)])
 SHORT_S = 1
 # Numbers of addresses (see load.py), a round: long-lived and short-lived.
 ROUND, SHORT_BASE = 1 << 16, 1 << 26
@@ -146,16 +147,23 @@ def test_random_instants(dracd, tool, seed, figures):
     assert acknowledged > 10 * KILLS
 
 
-def test_every_page_write(dracd, tool, preload, figures):
+def make(dracd, name, kind, tmp_path):
+    return dracd(name, maps=[(f"{kind}:{tmp_path / name}/dracd.db",
+                              {"capacity": 1024})])
+
+
+@KINDS
+def test_every_page_write(dracd, tool, preload, figures, tmp_path, kind,
+                          page_writes):
     """Killed before, or after, page write N of a storm on 200 entries."""
-    model = dracd("model")
+    model = make(dracd, "model", kind, tmp_path)
     model.start()
     held = set(range(SHORT_BASE - 200, SHORT_BASE))
     load.run(tool, model, "add", n=200, b=SHORT_BASE - 200)
     model.stop()
-    daemon = dracd("d")
+    daemon = make(dracd, "d", kind, tmp_path)
     total = 0
-    for number in range(1, PAGE_WRITES + 1):
+    for number in range(1, page_writes + 1):
         for name in ("journal", "dracd.db"):
             restore(model.dir / name, daemon.dir / name)
         daemon.env = {
@@ -176,13 +184,14 @@ def test_every_page_write(dracd, tool, preload, figures):
         daemon.kill9()
         total += len(storm.acked)
     figures("%d page writes, %d acknowledged adds, 0 lost" %
-            (PAGE_WRITES, total))
-    assert total > PAGE_WRITES
+            (page_writes, total))
+    assert total > page_writes
 
 
-def test_every_page_write_of_a_new_map(dracd, tool, preload):
+@pytest.mark.parametrize("kind", ["btree", "lmdb"])
+def test_every_page_write_of_a_new_map(dracd, tool, preload, tmp_path, kind):
     """Killed while the map is built beside from the journal."""
-    daemon = dracd("d")
+    daemon = make(dracd, "d", kind, tmp_path)
     daemon.start()
     load.run(tool, daemon, "add", n=500)
     held = set(range(500))

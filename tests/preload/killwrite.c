@@ -16,11 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Prototypes here: <unistd.h> may map one name to the other. */
 ssize_t pwrite(int fd, const void *buf, size_t count, off_t offset);
 ssize_t pwrite64(int fd, const void *buf, size_t count, off64_t offset);
+ssize_t writev(int fd, const struct iovec *iov, int count);
 
 static bool is_target(int fd)
 {
@@ -76,4 +78,26 @@ ssize_t pwrite64(int fd, const void *buf, size_t size, off64_t offset)
 ssize_t pwrite(int fd, const void *buf, size_t size, off_t offset)
 {
 	return pwrite64(fd, buf, size, offset);
+}
+
+/* LMDB writes neighbouring pages so; only the first when it is killed after. */
+ssize_t writev(int fd, const struct iovec *iov, int iov_count)
+{
+	static ssize_t (*next)(int, const struct iovec *, int);
+	bool target = is_target(fd);
+	ssize_t written;
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "writev");
+	if (!target || iov_count == 0)
+		return next(fd, iov, iov_count);
+	count(false);
+	written = next(fd, iov, 1);
+	count(true);
+	if (written == (ssize_t)iov[0].iov_len && iov_count > 1) {
+		ssize_t rest = next(fd, iov + 1, iov_count - 1);
+
+		return rest < 0 ? rest : written + rest;
+	}
+	return written;
 }
