@@ -49,6 +49,8 @@ static struct config config = {
     .max_entries = 16,
 };
 static struct service service = {.config = &config, .stats = &stats};
+static struct journal *journal;
+static struct maps *maps;
 static unsigned held, answered;
 
 static void check_reply(const struct origin *origin, const uint8_t *reply,
@@ -70,11 +72,17 @@ static void send_held(const struct origin *origin, const void *reply,
 	answered++;
 }
 
+static void end(void)
+{
+	turn_free(service.turn);
+	maps_close(maps);
+	journal_close(journal, 0);
+	table_free(service.table);
+}
+
 static void begin(void)
 {
 	bool verify;
-	struct journal *journal;
-	struct maps *maps;
 
 	scratch_begin();
 	scratch_path(map_file, "map.db");
@@ -89,6 +97,7 @@ static void begin(void)
 	service.turn = turn_create(&config, service.table, journal, maps,
 				   &stats, service_answer);
 	require(service.turn != NULL);
+	atexit(end);
 }
 
 static void commit(bool idle)

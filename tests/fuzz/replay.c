@@ -47,7 +47,7 @@ int main(void)
 	static struct CMUnitTest tests[FILES_MAX];
 	const char *dash = strrchr(program_invocation_short_name, '_');
 	struct dirent **files;
-	int count;
+	int count, failed;
 
 	snprintf(directory, sizeof directory, "tests/fuzz/corpus/%s",
 		 dash != NULL ? dash + 1 : "");
@@ -61,6 +61,10 @@ int main(void)
 		    (struct CMUnitTest){.name = files[i]->d_name,
 					.test_func = run_file,
 					.initial_state = files[i]->d_name};
-	return _cmocka_run_group_tests(directory, tests, (size_t)count, NULL,
-				       NULL);
+	failed = _cmocka_run_group_tests(directory, tests, (size_t)count, NULL,
+					 NULL);
+	while (count > 0)
+		free(files[--count]);
+	free(files);
+	return failed;
 }
