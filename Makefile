@@ -19,6 +19,10 @@ UNITDIR   ?= /lib/systemd/system
 SYSUSERSDIR?= /usr/lib/sysusers.d
 TMPFILESDIR?= /usr/lib/tmpfiles.d
 SENDMAILCF?= /usr/share/sendmail/cf
+# Where PAM and Dovecot of this host look for modules.
+PAMDIR    ?= $(patsubst %/pam_unix.so,%,$(firstword $(wildcard \
+             /lib/*/security/pam_unix.so /lib64/security/pam_unix.so) $(LIBDIR)/security/pam_unix.so))
+DOVECOTDIR?= /usr/lib/dovecot/modules
 
 B         ?= build
 SAN       ?=
@@ -270,13 +274,41 @@ install: all
 	sed 's|@SBINDIR@|$(SBINDIR)|g' init/dracd > $(D)$(SYSCONFDIR)/init.d/dracd
 	chmod 755 $(D)$(SYSCONFDIR)/init.d/dracd
 	install/link-map '$(D)$(SYSCONFDIR)/mail/dracd.db' '$(STATEDIR)/dracd.db'
+	$(MAKE) --no-print-directory install-hooks
 	@[ -n "$(D)" ] || ldconfig
+
+# Those that were built; README.md says what each is for.
+SNIPPETS   = mta integrations/dovecot integrations/exec integrations/pam integrations/watch
+install-hooks: $(HOOKS)
+	$(INSTALL) -d $(D)$(BINDIR) $(D)$(PAMDIR) $(D)$(MANDIR)/man1 $(D)$(MANDIR)/man7
+	$(INSTALL) -m 755 $(B)/dracexec $(D)$(BINDIR)/dracexec
+	for n in 1 7; do $(INSTALL) -m 644 man/*.$$n $(D)$(MANDIR)/man$$n/ || exit 1; done
+	for d in $(SNIPPETS); do $(INSTALL) -d $(D)$(DOCDIR)/$$d && \
+	    find $$d -type f ! -name '*.[ch]' ! -name '*.map' \
+	    -exec $(INSTALL) -m 644 {} $(D)$(DOCDIR)/$$d/ \; || exit 1; done
+ifneq ($(PAM),)
+	$(INSTALL) -m 644 $(B)/pam_drac.so $(D)$(PAMDIR)/pam_drac.so
+endif
+# Not one that was built for another Dovecot than this host's.
+ifneq ($(wildcard /usr/include/dovecot/config.h),)
+	$(INSTALL) -d $(D)$(DOVECOTDIR)/settings
+	$(INSTALL) -m 644 $(B)/dovecot/lib99_drac_plugin.so $(D)$(DOVECOTDIR)/
+	$(if $(DOVECOT_SETTINGS),$(INSTALL) -m 644 $(B)/dovecot/libdrac_settings.so $(D)$(DOVECOTDIR)/settings/)
+endif
+ifneq ($(WATCH),)
+	$(INSTALL) -m 755 $(B)/dracwatch $(D)$(SBINDIR)/dracwatch
+	sed 's|@SBINDIR@|$(SBINDIR)|g' integrations/watch/dracwatch.service > $(D)$(UNITDIR)/dracwatch.service
+	install/keep-changed integrations/watch/patterns '$(D)$(SYSCONFDIR)/mail/dracwatch.patterns'
+endif
 
 uninstall:
 	rm -f $(D)$(SBINDIR)/dracd $(D)$(SBINDIR)/rpc.dracd $(D)$(LIBDIR)/libdrac.so* $(D)$(LIBDIR)/libdrac.a \
 	    $(D)$(INCLUDEDIR)/drac.h $(D)$(LIBDIR)/pkgconfig/libdrac.pc $(D)$(SENDMAILCF)/feature/dracd.m4 \
 	    $(D)$(UNITDIR)/dracd.service $(D)$(SYSUSERSDIR)/dracd.conf $(D)$(TMPFILESDIR)/dracd.conf \
 	    $(D)$(SYSCONFDIR)/init.d/dracd $(D)$(MANDIR)/man8/rpc.dracd.8 \
+	    $(D)$(BINDIR)/dracexec $(D)$(SBINDIR)/dracwatch $(D)$(UNITDIR)/dracwatch.service \
+	    $(D)$(PAMDIR)/pam_drac.so $(D)$(DOVECOTDIR)/lib99_drac_plugin.so \
+	    $(D)$(DOVECOTDIR)/settings/libdrac_settings.so \
 	    $(foreach m,$(MANUALS),$(D)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
 	rm -rf $(D)$(DOCDIR)
 	@echo "kept: $(SYSCONFDIR)/mail, $(STATEDIR)"
@@ -285,5 +317,5 @@ uninstall:
 
 clean:
 	rm -rf $(B)
-.PHONY: all tests-build fuzz-build deps test-deps run demo check bench fuzz lint install uninstall clean
+.PHONY: all tests-build fuzz-build deps test-deps run demo check bench fuzz lint install install-hooks uninstall clean
 .DELETE_ON_ERROR:
