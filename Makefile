@@ -221,6 +221,10 @@ demo: test-deps
 	@rm -f $(B).log
 	@DRACD_BUILD=$(B) $(PYTHON) tests/demo
 
+# The plugin in Dovecot 2.4: a Debian 13 in build/trixie, 900 MB, the first time.
+dovecot-2.4: ; @tests/deps debootstrap python3 iproute2
+	@tests/servers/dovecot-2.4 build/trixie $(B)/dovecot-2.4
+
 # Every test, for the plain build and for the one with sanitizers.
 check: test-deps
 	tests/servers/fetch
@@ -317,5 +321,5 @@ uninstall:
 
 clean:
 	rm -rf $(B)
-.PHONY: all tests-build fuzz-build deps test-deps run demo check bench fuzz lint install install-hooks uninstall clean
+.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check bench fuzz lint install install-hooks uninstall clean
 .DELETE_ON_ERROR:
