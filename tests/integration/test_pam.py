@@ -5,13 +5,13 @@ listens on its local socket only: who authorizes has come to it as root.
 
 import contextlib
 import imaplib
+import ipaddress
 import itertools
 import os
 import pathlib
 import poplib
 import shutil
 import signal
-import statistics
 import subprocess
 import time
 
@@ -37,7 +37,9 @@ SLACK_S = 0.5           # of a busy machine
 ROUNDS = 3
 LINE = "account optional pam_drac.so"
 REFUSED = (poplib.error_proto, imaplib.IMAP4.error)
-clients = (f"127.0.1.{n}" for n in itertools.count(1))
+# A new one for each login; NEVER is not among them.
+clients = (str(ipaddress.IPv4Address("127.1.0.1") + n)
+           for n in itertools.count())
 
 
 def start_dovecot(space):
@@ -127,9 +129,10 @@ class Host:
         with self.dracd.client("unix") as client:
             client.remove(address)
 
-    def count(self, name):
+    def calls(self):
         with self.dracd.client("unix") as client:
-            return client.stats()[name]
+            counters = client.stats()
+        return counters["adds"] + counters["refreshes"]
 
     @contextlib.contextmanager
     def logs(self, pattern):
@@ -197,20 +200,20 @@ def test_expired_account_does_not(host):
 
 def test_login_waits_for_nobody(host, figures):
     """dracd up, absent, and stopped: mail for everybody."""
-    def median():
-        return statistics.median(host.login() for _ in range(ROUNDS))
+    def shortest():
+        return min(host.login() for _ in range(ROUNDS))
 
     host.login()
-    took = {"up": median()}
+    took = {"up": shortest()}
     os.kill(host.dracd.process.pid, signal.SIGSTOP)
     try:
-        took["stopped"] = median()
+        took["stopped"] = shortest()
     finally:
         os.kill(host.dracd.process.pid, signal.SIGCONT)
     host.dracd.stop()
-    took["absent"] = median()
+    took["absent"] = shortest()
     host.lines()
-    plain = median()
+    plain = shortest()
     host.dracd.start()
     figures("%.1f ms, and with pam_drac %s" % (plain * 1000, ", ".join(
         "%+.1f (dracd %s)" % ((took[s] - plain) * 1000, s) for s in took)))
@@ -258,10 +261,10 @@ def test_session(host):
     for lines in [session], [LINE, session]:
         host.lines(*lines)
         address = next(clients)
-        before = host.count("adds")
+        before = host.calls()
         host.login(address)
         assert host.entry(address)
-        assert host.count("adds") == before + 1
+        assert host.calls() == before + 1
 
 
 @only("popa3d")
