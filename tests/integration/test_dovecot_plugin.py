@@ -155,9 +155,19 @@ def test_hibernation(space, dracd, pop):
     assert HIBERNATION_S - 10 < left <= HIBERNATION_S
     assert (entry.user, entry.service) == ("alice", "imap")
 
+    # In one packet this does not wake it. It is still among doveadm's sessions.
+    dracd.remove(CLIENT)
+    imap.send(b"DONE\r\nj IDLE\r\n")
+    assert imap.readline().startswith(b"i OK")
+    assert imap.readline().startswith(b"+ ")
+    assert not processes() and entry_of(dracd, CLIENT) is None
+    space.run(["env", f"PATH={servers.tool('').parent}:/usr/bin:/bin",
+               servers.TOP / "integrations/dovecot/drac-hibernated"])
+    assert entry_of(dracd, CLIENT).user == "alice"
+
     dracd.remove(CLIENT)
     imap.send(b"DONE\r\n")
-    assert imap.readline().startswith(b"i OK")
+    assert imap.readline().startswith(b"j OK")
     entry = entry_of(dracd, CLIENT)
     assert entry.expiry <= time.time() + LIFETIME_S
     later(dracd, entry)
