@@ -44,25 +44,26 @@ static bool is_same_clock(const struct tm *wanted, time_t time)
 
 /*
  * The newest time not after limit that a clock on the wall would show so; in
- * autumn there are two for an hour. 0: there is none.
+ * autumn there are two for an hour. 0: there is none. (Asked for one of the
+ * two by tm_isdst, mktime(3) may search for years.)
  */
 static int64_t newest(const struct tm *wanted, int year, int64_t limit_s)
 {
-	int64_t best_s = 0;
+	static const int shift_s[] = {3600, 1800, 0, -1800, -3600};
 
-	for (int back = 0; back < 2; back++)
-		for (int daylight = 0; daylight < 2; daylight++) {
-			struct tm tm = *wanted;
-			time_t time;
+	for (int back = 0; back < 2; back++) {
+		struct tm tm = *wanted;
+		time_t time;
 
-			tm.tm_year = year - back;
-			tm.tm_isdst = daylight;
-			time = mktime(&tm);
-			if (time > best_s && time <= limit_s &&
-			    is_same_clock(wanted, time))
-				best_s = time;
-		}
-	return best_s;
+		tm.tm_year = year - back;
+		tm.tm_isdst = -1;
+		time = mktime(&tm);
+		for (size_t i = 0; i < sizeof shift_s / sizeof shift_s[0]; i++)
+			if (time + shift_s[i] <= limit_s &&
+			    is_same_clock(wanted, time + shift_s[i]))
+				return time + shift_s[i];
+	}
+	return 0;
 }
 
 static bool take_classic(struct rest *rest, int64_t now_s, int64_t *time_s)
