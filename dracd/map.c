@@ -250,6 +250,11 @@ int map_sync(struct map *map)
 	return error;
 }
 
+int map_settle(struct map *map)
+{
+	return map->kind->settle(map);
+}
+
 int map_walk(struct map *map, map_see *see, void *context)
 {
 	return map->kind->walk(map, NULL, 0, see, context);

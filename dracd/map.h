@@ -1,11 +1,11 @@
 /*
- * map: one Berkeley DB file that MTAs read while it is written. Key = address
- * text, value = decimal expiry. Updated in place, always under flock(LOCK_EX)
- * on the file itself, never fsynced (the journal is what survives). It knows
- * nothing of the table; mapfile.h makes the one agree with the other.
+ * map: one file of Berkeley DB or LMDB that MTAs read while it is written. Key
+ * = address text, value = decimal expiry. Updated in place, always under the
+ * lock that its readers take, never fsynced (the journal is what survives). It
+ * knows nothing of the table; mapfile.h makes the one agree with the other.
  *
- * Functions that return int: 0, an errno value, or a DB_... code of <db.h>;
- * map_error() names both.
+ * Functions that return int: 0, an errno value, a DB_... code of <db.h> or an
+ * MDB_... code of <lmdb.h>; map_error() names them all.
  */
 #ifndef DRACD_MAP_H
 #define DRACD_MAP_H
@@ -87,6 +87,12 @@ int map_walk(struct map *map, map_see *see, void *context);
  */
 int map_walk_from(struct map *map, const struct address *address, map_see *see,
 		  void *context);
+
+/*
+ * Once a second: lets readers that compare the time of change in whole seconds
+ * notice what was written in the second in which they opened the file.
+ */
+int map_settle(struct map *map);
 
 uint64_t map_file_size(const struct map *map);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -28,6 +29,9 @@ enum {
 	/* A put may split a leaf, and seldom the levels above it. */
 	PAGES_SPARE = 16,
 	GROW_PAGES = 128,
+	/* Larger files are not mapped by Berkeley DB (mp_mmapsize). */
+	MAPPED_MAX = 10 * 1024 * 1024,
+	AHEAD_MAX_S = 60, /* how far a time of change may be from the clock */
 	FREE_COUNT_MAX = 4096, /* about 0.2 ms of counting */
 	/* What one overflow page holds: the page without its 26-byte header. */
 	OVERFLOW_BYTES = PAGE_SIZE - 26,
@@ -47,6 +51,7 @@ struct db_map {
 	struct map map;
 	DB *db;
 	time_t newest_mtime_s; /* that a reader may have seen */
+	bool unsettled;        /* it may say so of an older state, too */
 	size_t free_pages;     /* at least so many, if a btree */
 };
 
@@ -300,15 +305,9 @@ static int db_sync(struct map *map)
 	return db->sync(db, 0);
 }
 
-/*
- * sendmail and Postfix open the file anew when its time of change is later
- * than the one they remember, in whole seconds; with pages that were not there
- * when they mapped it they must. So growth always moves the time forward, and
- * a write after it, which the kernel stamps with now, must not move it back.
- */
-static int keep_mtime(struct db_map *map, struct stat *st)
+/* Moves the time of change forward to at least this; never back. */
+static int move_mtime(struct db_map *map, struct stat *st, time_t least_s)
 {
-	time_t least_s = map->newest_mtime_s + (st->st_size != map->map.size);
 	if (st->st_mtime >= least_s)
 		return 0;
 	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
@@ -319,6 +318,35 @@ static int keep_mtime(struct db_map *map, struct stat *st)
 	return 0;
 }
 
+/*
+ * Whether readers keep copies of pages until the time of change is another
+ * one: OpenSMTPD, which reads hash files by the interface of Berkeley DB 1.85,
+ * and all of them when the file is large. Measured: what was written in the
+ * second in which they had opened it they did not see before the next write.
+ */
+static bool is_copied(const struct db_map *map, const struct stat *st)
+{
+	return map->map.config->type == MAP_HASH || st->st_size > MAPPED_MAX;
+}
+
+/*
+ * sendmail and Postfix open the file anew when its time of change is later
+ * than the one they remember, in whole seconds; with pages that were not there
+ * when they mapped it they must. So growth always moves the time forward, and
+ * a write after it, which the kernel stamps with now, must not move it back.
+ * Where pages are copied each write moves it, unless there are very many; then
+ * the last one of a second is left to db_settle().
+ */
+static int keep_mtime(struct db_map *map, struct stat *st)
+{
+	bool copied = is_copied(map, st);
+	bool ahead = map->newest_mtime_s >= time(NULL) + AHEAD_MAX_S;
+	map->unsettled = copied && ahead;
+	return move_mtime(map, st,
+			  map->newest_mtime_s + (st->st_size != map->map.size ||
+						 (copied && !ahead)));
+}
+
 static int db_synced(struct map *any, struct stat *st)
 {
 	struct db_map *map = db_map(any);
@@ -326,6 +354,22 @@ static int db_synced(struct map *any, struct stat *st)
 	int error = map->newest_mtime_s == 0 ? 0 : keep_mtime(map, st);
 	if (error == 0 && st->st_mtime > map->newest_mtime_s)
 		map->newest_mtime_s = st->st_mtime;
+	return error;
+}
+
+static int db_settle(struct map *any)
+{
+	struct db_map *map = db_map(any);
+	struct stat st;
+	if (!map->unsettled)
+		return 0;
+	if (fstat(any->fd, &st) != 0)
+		return errno;
+	int error = move_mtime(map, &st, map->newest_mtime_s + 1);
+	if (error == 0) {
+		map->newest_mtime_s = st.st_mtime;
+		map->unsettled = false;
+	}
 	return error;
 }
 
@@ -365,5 +409,6 @@ const struct map_kind map_db = {
     .remove = db_remove,
     .sync = db_sync,
     .synced = db_synced,
+    .settle = db_settle,
     .walk = db_walk,
 };

@@ -47,6 +47,7 @@ struct map_kind {
 	int (*sync)(struct map *map);
 	/* After a sync; *st is the file as it is now. */
 	int (*synced)(struct map *map, struct stat *st);
+	int (*settle)(struct map *map);
 	/* From the first key that is not before from; NULL: all. */
 	int (*walk)(struct map *map, const char *from, size_t from_len,
 		    map_see *see, void *context);

@@ -318,6 +318,13 @@ static int lmdb_synced(struct map *any, struct stat *st)
 	return 0;
 }
 
+/* Readers see each commit. */
+static int lmdb_settle(struct map *map)
+{
+	(void)map;
+	return 0;
+}
+
 static int walk(MDB_cursor *cursor, const char *from, size_t from_len,
 		map_see *see, void *context)
 {
@@ -369,6 +376,7 @@ const struct map_kind map_lmdb = {
     .remove = lmdb_remove,
     .sync = lmdb_sync,
     .synced = lmdb_synced,
+    .settle = lmdb_settle,
     .walk = lmdb_walk,
 };
 

@@ -172,6 +172,12 @@ bool maps_error_is_damage(int error)
 	}
 }
 
+void maps_settle(struct maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++)
+		map_settle(maps->map[i]);
+}
+
 uint64_t maps_bytes(const struct maps *maps)
 {
 	uint64_t bytes = 0;

@@ -56,6 +56,9 @@ bool maps_rebuild(struct maps *maps, struct table *table);
 /* Whether the error is one that building anew may cure. */
 bool maps_error_is_damage(int error);
 
+/* map_settle() of all; what fails is tried again with the next change. */
+void maps_settle(struct maps *maps);
+
 uint64_t maps_bytes(const struct maps *maps);
 
 #endif

@@ -329,6 +329,7 @@ int64_t turn_next_expiry(struct turn *turn)
 
 void turn_check_maps(struct turn *turn)
 {
+	maps_settle(turn->maps);
 	if (maps_are_current(turn->maps))
 		return;
 	log_write(LOG_WARNING,

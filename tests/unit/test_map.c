@@ -369,6 +369,41 @@ static void time_of_change(void **state)
 	end();
 }
 
+/*
+ * OpenSMTPD has copies of the pages until it sees another second. Many writes
+ * in one do not move the time for ever; then it moves a second later.
+ */
+static void time_of_change_of_a_hash(void **state)
+{
+	time_t before, start = time(NULL);
+
+	(void)state;
+	config.type = MAP_HASH;
+	begin();
+	assert_int_equal(map_sync(map), 0);
+	before = stat_of(PATH).st_mtime;
+	for (int i = 0; i < 40; i++) {
+		assert_int_equal(put("192.0.2.1", i), 0);
+		assert_int_equal(map_sync(map), 0);
+		assert_true(stat_of(PATH).st_mtime > before);
+		before = stat_of(PATH).st_mtime;
+		assert_int_equal(map_settle(map), 0);
+		assert_true(stat_of(PATH).st_mtime == before);
+	}
+	for (int i = 0; i < 2000; i++) {
+		assert_int_equal(put("192.0.2.1", i), 0);
+		assert_int_equal(map_sync(map), 0);
+		assert_true(stat_of(PATH).st_mtime >= before);
+	}
+	before = stat_of(PATH).st_mtime;
+	assert_in_range(before - start, 40, 100);
+	assert_int_equal(map_settle(map), 0);
+	assert_true(stat_of(PATH).st_mtime == before + 1);
+	assert_int_equal(map_settle(map), 0); /* nothing is new */
+	assert_true(stat_of(PATH).st_mtime == before + 1);
+	end();
+}
+
 static void disk_is_full(void **state)
 {
 	static const uint8_t other[2500000];
@@ -418,6 +453,7 @@ int main(void)
 	    cmocka_unit_test_setup(reserve_counts_free_pages, setup),
 	    cmocka_unit_test_setup(puts_do_not_grow, setup),
 	    cmocka_unit_test_setup(time_of_change, setup),
+	    cmocka_unit_test_setup(time_of_change_of_a_hash, setup),
 	    cmocka_unit_test_setup(disk_is_full, setup),
 	};
 
