@@ -19,11 +19,11 @@ import daemon  # noqa: E402  (needs the path above)
 BUILDS = os.environ.get("DRACD_BUILD", str(ROOT / "build")).split(":")
 
 
-def pytest_generate_tests(metafunc):
-    if "build" in metafunc.fixturenames:
-        # Fixtures of any scope may ask for it.
-        metafunc.parametrize("build", BUILDS, scope="session",
-                             ids=[os.path.basename(b) for b in BUILDS])
+# Not pytest_generate_tests: pytest 7 then loses the order that fixtures of a
+# whole module need, and makes them again and again.
+@pytest.fixture(scope="session", params=BUILDS, ids=os.path.basename)
+def build(request):
+    return request.param
 
 
 @pytest.fixture
