@@ -12,7 +12,8 @@ PORT = 25       # IPv4 and IPv6
 PID_FILE = "/run/exim.pid"
 
 # What Debian's installation asks for: a host on the Internet, and, among the
-# "machines to relay mail for", the list of the snippet.
+# "machines to relay mail for", the list of the snippet. A session may have any
+# number of RSETs.
 _ANSWERS = """\
 dc_eximconfig_configtype='internet'
 dc_other_hostnames='{domain}'
@@ -22,6 +23,7 @@ dc_use_split_config='{split}'
 dc_localdelivery='mail_spool'
 dc_mailname_in_oh='true'
 CFILEMODE='644'
+MAIN_SMTP_ACCEPT_MAX_NOMAIL_HOSTS='192.0.2.1'
 """
 
 
@@ -48,9 +50,17 @@ class Exim:
             touch /etc/aliases
             update-exim4.conf
         """])
+        self.start()
+
+    def start(self):
         # -odq: into the queue only.
-        space.run(["exim4", "-bd", "-odq", "-oX", str(port), "-oP", PID_FILE])
-        servers.wait_until(space.answers("127.0.0.1", port), "Exim is ready")
+        self.space.run(["exim4", "-bd", "-odq", "-oX", str(self.port), "-oP",
+                        PID_FILE])
+        servers.wait_until(self.space.answers("127.0.0.1", self.port),
+                           "Exim is ready")
+
+    def reload(self):
+        """Nothing: each session is a process that opens everything itself."""
 
     def client(self, address, server=None):
         """A session from address."""
