@@ -42,6 +42,10 @@ static void check(const struct config *c)
 			strlen(l->path) < sizeof un.sun_path);
 		require(l->text != NULL);
 	}
+	for (size_t i = 0; i < c->lookup_count; i++)
+		require(c->lookup[i].transport != LISTEN_UDP);
+	require(c->ipv6_prefix >= CONFIG_IPV6_PREFIX_MIN);
+	require(c->ipv6_prefix <= CONFIG_IPV6_PREFIX_MAX);
 	for (size_t i = 0; i < c->never_count; i++)
 		require(prefix_contains(&c->never[i], &c->never[i].net));
 }

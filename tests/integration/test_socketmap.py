@@ -447,9 +447,12 @@ def test_idle_timeout_is_not_for_lookups(daemon, place):
 # ---- how many, and who ------------------------------------------------------
 
 def test_the_idlest_makes_room(daemon):
+    """Whether it was left by a caller or by an MTA."""
     daemon.settings["max_connections"] = 10
     daemon.start()
     with contextlib.ExitStack() as stack:
+        old = stack.enter_context(daemon.client("unix"))
+        old.null()
         mtas = [stack.enter_context(Mta(daemon.lookup)) for _ in range(8)]
         for mta in mtas[4:] + mtas[:4]:
             assert mta.lives()
@@ -461,6 +464,8 @@ def test_the_idlest_makes_room(daemon):
         more = [stack.enter_context(Mta(daemon.lookup)) for _ in range(3)]
         assert all(mta.lives() for mta in more)
         rpc.null()
+        with pytest.raises(rpcraw.Closed):
+            old.null()
         assert [mta.closed(1) for mta in mtas[4:]] == [True, True, False,
                                                        False]
         assert all(mta.lives() for mta in mtas[:4])
@@ -593,6 +598,20 @@ def test_default_sockets_that_cannot_be_opened(host):
         assert what in daemon.stderr
     daemon.stop()
     assert host.space.seen("/run/dracd/map.sock").read_text() == "mine\n"
+
+
+def test_default_socket_without_its_directory(host):
+    """It is made by root; where it cannot be, there are no lookups."""
+    daemon = host(lookup=None)
+    host.space.run("rmdir", "/run/dracd")
+    daemon.start()
+    with Mta(daemon.lookup) as mta:
+        assert mta.lives()
+    daemon.stop()
+    host.space.run("rmdir", "/run/dracd")
+    host.space.run("mount", "-o", "remount,ro", "/run")
+    daemon.start()
+    assert "lookup=unix:/run/dracd/map.sock cannot be opened" in daemon.stderr
 
 
 def test_explicit_socket_that_cannot_be_opened(host):
