@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -226,6 +227,17 @@ static int say(const char *json)
 	return sent == (ssize_t)len ? 0 : errno;
 }
 
+/* As fork(2); the child does not outlive a test that fails. */
+static pid_t fork_child(void)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid;
+}
+
 /* A process that says so as uid and stays until it is killed. */
 static pid_t speaker(const char *json, uid_t uid)
 {
@@ -234,11 +246,11 @@ static pid_t speaker(const char *json, uid_t uid)
 	char told;
 
 	assert_int_equal(pipe(done), 0);
-	pid = fork();
-	assert_true(pid >= 0);
+	pid = fork_child();
 	if (pid == 0) {
 		if (uid != getuid() && setuid(uid) != 0)
 			_exit(1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* setuid(2) clears it */
 		told = (char)say(json);
 		if (write(done[1], &told, 1) == 1)
 			pause();
@@ -341,8 +353,7 @@ static void many_at_once(void **state)
 
 	(void)state;
 	for (int i = 0; i < SENDERS; i++) {
-		pid[i] = fork();
-		assert_true(pid[i] >= 0);
+		pid[i] = fork_child();
 		if (pid[i] == 0)
 			_exit(say(LOGIN));
 	}
