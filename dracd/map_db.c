@@ -31,8 +31,8 @@ enum {
 	GROW_PAGES = 128,
 	/* Larger files are not mapped by Berkeley DB (mp_mmapsize). */
 	MAPPED_MAX = 10 * 1024 * 1024,
-	AHEAD_MAX_S =
-	    3600, /* how far ahead of the clock a time of change may be */
+	/* How far ahead of the clock a time of change may be. */
+	AHEAD_MAX_S = 3600,
 	FREE_COUNT_MAX = 4096, /* about 0.2 ms of counting */
 	/* What one overflow page holds: the page without its 26-byte header. */
 	OVERFLOW_BYTES = PAGE_SIZE - 26,
