@@ -328,7 +328,7 @@ struct patterns *patterns_load(const char *file)
 {
 	FILE *f = fopen(file, "re");
 	struct patterns *patterns = NULL;
-	char *text = malloc(FILE_MAX_LEN);
+	char *text = calloc(1, FILE_MAX_LEN);
 	size_t len;
 
 	if (f == NULL || text == NULL) {
