@@ -1,6 +1,6 @@
 """A real Dovecot 2.3 in a Space, and what hooks it to dracd.
 
-The hook is a piece of configuration, which becomes conf.d/10-drac.conf; its
+The hook is a piece of configuration, which becomes conf.d/99-drac.conf; its
 programs and modules are put into the space by whoever needs them. alice's
 password is PASSWORD.
 
@@ -65,8 +65,7 @@ service drac-postlogin {{
 
 # Standard output is the client's connection. Whatever becomes of the call,
 # the user gets his mail: without the exec the login would be refused.
-_PLUGIN = "/usr/lib/dovecot/modules/lib99_drac_plugin.so"
-SCRIPT = """\
+_SCRIPT = """\
 #!/bin/sh
 /usr/lib/dracd/draccall {server} "$IP" >/dev/null </dev/null
 exec "$@"
@@ -87,7 +86,7 @@ def plugin(space, **settings):
     build = servers.tool("").parent
     shutil.copy(build / "dovecot" / pathlib.Path(PLUGIN).name,
                 space.path(PLUGIN))
-    snippet = servers.TOP / "integrations/dovecot/10-drac.conf"
+    snippet = servers.TOP / "integrations/dovecot/99-drac.conf"
     lines = "".join(f"  {name} = {value}\n"
                     for name, value in settings.items())
     return f"{snippet.read_text()}\nplugin {{\n{lines}}}\n"
@@ -99,7 +98,7 @@ class Dovecot:
         self.space = space
         conf = space.path("/etc/dovecot")
         (conf / "conf.d").mkdir(exist_ok=True)
-        (conf / "conf.d/10-drac.conf").write_text(snippet)
+        (conf / "conf.d/99-drac.conf").write_text(snippet)
         (conf / "dovecot.conf").write_text(_CONF.format(
             passdb=passdb, home=HOME,
             log=f"log_path = {log_path}" if log_path else ""))

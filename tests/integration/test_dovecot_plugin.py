@@ -174,6 +174,20 @@ def test_hibernation(space, dracd, pop):
     imap.logout()
 
 
+def test_other_plugins(space, dracd, pop):
+    """What a site has for all protocols stays."""
+    site = space.path("/etc/dovecot/conf.d/10-mail.conf")
+    site.parent.mkdir(exist_ok=True)
+    site.write_text("mail_plugins = quota\nmail_access_groups = mail\n")
+    pop().pop3(CLIENT, "alice", dovecot.PASSWORD)
+    assert entry_of(dracd, CLIENT)
+    output = space.run(["doveconf", "-f", "protocol=pop3", "mail_plugins",
+                        "mail_access_groups"]).stdout
+    assert output == ("mail_plugins = quota drac\n"
+                      "mail_access_groups = mail dracd\n")
+    site.unlink()
+
+
 def login_time(server):
     """Seconds, median of LOGINS."""
     times = []
@@ -231,7 +245,8 @@ def test_not_a_login(space, dracd, pop):
                      "doveadm -D exec imap -u alice"],
                     ["sh", "-c", "echo | /usr/lib/dovecot/dovecot-lda "
                      "-d alice -o mail_debug=yes -o log_path=/dev/stderr"]):
-        assert "lib99_drac_plugin.so" in space.run(command).stdout
+        output = space.run(command).stdout
+        assert "lib99_drac_plugin.so" in output and "drac: " not in output
     assert anonymous(space).startswith(b"a OK")
     with dracd.client("unix") as client:
         assert client.table() == {}
@@ -274,6 +289,13 @@ def test_old_names_and_old_server(space, pop):
     assert f"add 2 {CLIENT6}" in peer.output()
     imap.shutdown()
     peer.stop()
+
+
+def test_long_name(dracd, pop):
+    """A user whom the protocol cannot name is authorized without his name."""
+    pop().pop3(CLIENT, "u" * 300, dovecot.PASSWORD)
+    entry = entry_of(dracd, CLIENT)
+    assert (entry.user, entry.service) == ("", "pop3")
 
 
 @pytest.mark.parametrize("interval", ["0", "2 days", "ten"])
