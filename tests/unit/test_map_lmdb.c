@@ -748,6 +748,44 @@ static void bytes_changed(void **state)
 	free(bytes);
 }
 
+static size_t word_at(const uint8_t *bytes, size_t at)
+{
+	size_t word;
+
+	memcpy(&word, bytes + at, sizeof word);
+	return word;
+}
+
+/* Free, a list says, and the table has it: it would be overwritten. */
+static void free_page_in_use(void **state)
+{
+	enum { FREE_ROOT = 80, TABLE_ROOT = 128, TRANSACTION = 144 };
+	size_t len, meta, list, one = 1;
+	uint16_t node;
+	uint8_t *bytes;
+
+	(void)state;
+	fill_table(500);
+	bytes = good_map(&len);
+	meta = word_at(bytes, TRANSACTION) < word_at(bytes, PAGE + TRANSACTION)
+		   ? PAGE
+		   : 0;
+	list = word_at(bytes, meta + FREE_ROOT) * PAGE;
+	assert_in_range(list, 2 * PAGE, len - PAGE);
+	memcpy(&node, bytes + list + 16, sizeof node);
+	list += node + 16u; /* its header and the transaction */
+	assert_in_range(word_at(bytes, list), 1, 500);
+	memcpy(bytes + list, &one, sizeof one);
+	scratch_write_bytes(PATH, bytes, len);
+	assert_int_equal(map_verify(&config), 0); /* a page less is no harm */
+	memcpy(bytes + list + 8, bytes + meta + TABLE_ROOT, sizeof(size_t));
+	scratch_write_bytes(PATH, bytes, len);
+	assert_int_equal(map_verify(&config), MDB_CORRUPTED);
+	assert_contains(open_quietly(true), "not usable");
+	assert_says_the_same();
+	free(bytes);
+}
+
 static void mended(void **state)
 {
 	struct address foreign = address_of("192.0.2.1");
@@ -862,6 +900,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(truncated, setup, teardown),
 	    cmocka_unit_test_setup_teardown(torn, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bytes_changed, setup, teardown),
+	    cmocka_unit_test_setup_teardown(free_page_in_use, setup, teardown),
 	    cmocka_unit_test_setup_teardown(mended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(killed, setup, teardown),
 	    cmocka_unit_test_setup_teardown(with_a_btree, setup, teardown),
