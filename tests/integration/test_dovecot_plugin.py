@@ -314,5 +314,9 @@ def test_chroot(space, start, pop):
                  "valid_chroot_dirs = /var/spool/mail\n"
                  "mail_location = maildir:/alice/Maildir\n",
                  drac_server="127.0.0.1:5901")
-    server.pop3(CLIENT, "alice", dovecot.PASSWORD)
+    session = server.pop3(CLIENT, "alice", dovecot.PASSWORD)
+    pid = space.run(["pgrep", "-x", "pop3"]).stdout.strip()
+    assert space.run(["readlink", f"/proc/{pid}/root"]).stdout.strip() == \
+        "/var/spool/mail"
     assert entry_of(dracd, CLIENT).user == "alice"
+    session.quit()
