@@ -756,23 +756,51 @@ static size_t word_at(const uint8_t *bytes, size_t at)
 	return word;
 }
 
+enum { FREE_ROOT = 80, TABLE_ROOT = 128, TRANSACTION = 144, NODES = 16 };
+
+/* Where the meta page begins that counts. */
+static size_t meta_of(const uint8_t *bytes)
+{
+	return word_at(bytes, TRANSACTION) < word_at(bytes, PAGE + TRANSACTION)
+		   ? PAGE
+		   : 0;
+}
+
+static void keys_out_of_order(void **state)
+{
+	size_t len, root;
+	uint16_t *node;
+	uint8_t *bytes;
+
+	(void)state;
+	fill_table(30);
+	bytes = good_map(&len);
+	root = word_at(bytes, meta_of(bytes) + TABLE_ROOT) * PAGE;
+	node = (uint16_t *)(void *)(bytes + root + NODES);
+	node[0] ^= node[1];
+	node[1] ^= node[0];
+	node[0] ^= node[1];
+	scratch_write_bytes(PATH, bytes, len);
+	assert_int_equal(map_verify(&config), MDB_CORRUPTED);
+	free(bytes);
+}
+
 /* Free, a list says, and the table has it: it would be overwritten. */
 static void free_page_in_use(void **state)
 {
-	enum { FREE_ROOT = 80, TABLE_ROOT = 128, TRANSACTION = 144 };
 	size_t len, meta, list, one = 1;
 	uint16_t node;
 	uint8_t *bytes;
 
 	(void)state;
+	fill_table(600);
+	free(good_map(&len));
 	fill_table(500);
-	bytes = good_map(&len);
-	meta = word_at(bytes, TRANSACTION) < word_at(bytes, PAGE + TRANSACTION)
-		   ? PAGE
-		   : 0;
+	bytes = good_map(&len); /* mended: pages have become free */
+	meta = meta_of(bytes);
 	list = word_at(bytes, meta + FREE_ROOT) * PAGE;
 	assert_in_range(list, 2 * PAGE, len - PAGE);
-	memcpy(&node, bytes + list + 16, sizeof node);
+	memcpy(&node, bytes + list + NODES, sizeof node);
 	list += node + 16u; /* its header and the transaction */
 	assert_in_range(word_at(bytes, list), 1, 500);
 	memcpy(bytes + list, &one, sizeof one);
@@ -900,6 +928,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(truncated, setup, teardown),
 	    cmocka_unit_test_setup_teardown(torn, setup, teardown),
 	    cmocka_unit_test_setup_teardown(bytes_changed, setup, teardown),
+	    cmocka_unit_test_setup_teardown(keys_out_of_order, setup, teardown),
 	    cmocka_unit_test_setup_teardown(free_page_in_use, setup, teardown),
 	    cmocka_unit_test_setup_teardown(mended, setup, teardown),
 	    cmocka_unit_test_setup_teardown(killed, setup, teardown),
