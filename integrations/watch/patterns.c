@@ -267,7 +267,7 @@ static void read_lines(struct reader *reader, const char *text, size_t len)
 	while (text < end) {
 		const char *newline = memchr(text, '\n', (size_t)(end - text));
 		size_t size = (size_t)((newline ? newline : end) - text);
-		char line[TEXT_MAX + 1];
+		char line[TEXT_MAX + 1] = "";
 
 		reader->line++;
 		while (size > 0 &&

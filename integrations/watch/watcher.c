@@ -187,6 +187,7 @@ static void save(struct watcher *watcher)
 	watcher->reported = false;
 }
 
+/* One source after the other, so that a busy one does not starve the others. */
 static bool read_sources(struct watcher *watcher)
 {
 	bool more = false;
@@ -194,9 +195,10 @@ static bool read_sources(struct watcher *watcher)
 	for (size_t i = 0; i < watcher->count; i++) {
 		struct source *source = watcher->source[i];
 
-		if (!source_can_wait(source) ||
-		    !report_pending(watcher->report))
-			more = source_read(source) || more;
+		if (source_can_wait(source) && report_pending(watcher->report))
+			continue;
+		more = source_read(source) || more;
+		report_run(watcher->report);
 	}
 	return more;
 }

@@ -20,6 +20,7 @@ STOP_S = 10
 
 class Watch:
     def __init__(self, build, space, directory, *sources, prefix=(), server=None):
+        """space: None for none."""
         self.build = pathlib.Path(build).resolve()
         self.space, self.sources, self.prefix = space, sources, prefix
         self.directory = pathlib.Path(directory)
@@ -37,7 +38,7 @@ class Watch:
                    f"suppressions={LSAN_SUPPRESSIONS}")
         with open(self.stderr_path, "ab") as stderr:
             self.process = subprocess.Popen(
-                [*self.space.attached(), *self.prefix,
+                [*(self.space.attached() if self.space else ()), *self.prefix,
                  *map(str, self.argv("-s", self.server, "-S", self.state,
                                      *self.sources))],
                 stdin=subprocess.DEVNULL, stderr=stderr, env=env)

@@ -6,10 +6,12 @@ socket only: who authorizes has come to it through dracwatch.
 import imaplib
 import itertools
 import os
+import pathlib
 import poplib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -20,6 +22,7 @@ import dracwatch
 import sendmail
 import servers
 
+HERE = pathlib.Path(__file__).parent
 SOCKET = "/run/dracd/rpc.sock"
 MAP = "/var/lib/dracd/dracd.db"
 LOG = "/var/log/dovecot.log"
@@ -27,9 +30,20 @@ CLIENT6, STRANGER = "fd00:beef::5", "127.0.0.6"
 LIFETIME_S = 1800
 SLACK_S = 60
 LATE_S = 300
+MANY = 5000
 SOON_S = 2              # long enough for what would come at once
 REFUSED = (poplib.error_proto, imaplib.IMAP4.error)
 clients = (f"127.0.1.{n}" for n in itertools.count(1))
+
+
+def append(log, age_s, *addresses):
+    """Logins that were so long ago."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ",
+                          time.gmtime(time.time() - age_s))
+    with open(log, "a") as file:
+        for address in addresses:
+            file.write(f"{stamp} relay dovecot: pop3-login: Login: user=<bob>,"
+                       f" method=PLAIN, rip={address}, lip=127.0.0.1\n")
 
 
 class Host:
@@ -84,14 +98,6 @@ class Host:
         """Dovecot writes to a new file from now on."""
         self.space.run(["doveadm", "log", "reopen"])
         servers.wait_until(self.log.exists, "a new log")
-
-    def append(self, age_s, address):
-        """What is left of a login that old."""
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ",
-                              time.gmtime(time.time() - age_s))
-        with open(self.log, "a") as file:
-            file.write(f"{stamp} relay dovecot: pop3-login: Login: user=<bob>,"
-                       f" method=PLAIN, rip={address}, lip=127.0.0.1\n")
 
 
 @pytest.fixture(scope="module")
@@ -220,9 +226,9 @@ def test_first_start_begins_now(host, build, tmp_path):
 
 def test_late_logins_get_the_rest(host):
     old, late, new = (next(clients) for _ in range(3))
-    host.append(3 * 3600, old)
-    host.append(LATE_S, late)
-    host.append(0, new)
+    append(host.log, 3 * 3600, old)
+    append(host.log, LATE_S, late)
+    append(host.log, 0, new)
     host.authorized(new)
     left = host.entry(late).expiry - time.time()
     assert LIFETIME_S - LATE_S - SLACK_S < left <= LIFETIME_S - LATE_S
@@ -267,6 +273,67 @@ def test_latency(host, figures):
     host.authorized(address)
     figures("authorized %.0f ms after the login" %
             ((time.monotonic() - begin) * 1000))
+
+
+def test_many_logins(host, figures):
+    addresses = [f"10.{n >> 8}.{n & 255}.1" for n in range(MANY)]
+    begin = time.monotonic()
+    append(host.log, 0, *addresses)
+    host.authorized(addresses[-1])
+    figures("%.0f logins a second" % (MANY / (time.monotonic() - begin)))
+    with host.dracd.client("unix") as client:
+        assert set(addresses) <= {str(each) for each in client.table()}
+
+
+@pytest.fixture
+def peer(build, tmp_path):
+    """peer(behaviour) -> a dracwatch, its log, and a line of its server's."""
+    made = []
+
+    def make(behaviour):
+        log = tmp_path / "log"
+        log.touch()
+        server = subprocess.Popen(
+            [sys.executable, HERE / "libdrac_peer.py", behaviour,
+             f"unix:{tmp_path}/peer"], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+        made.append(server)
+        assert server.stdout.readline() == "ready\n"
+        watch = dracwatch.Watch(build, None, tmp_path, f"file:{log}",
+                                server=f"unix:{tmp_path}/peer").start()
+        made.append(watch.process)
+        return watch, log, server.stdout.readline
+
+    yield make
+    for process in made[::-1]:
+        process.terminate()
+        process.communicate()
+
+
+def test_server_is_drac_1_12(peer):
+    """It would grant an old login its whole lifetime."""
+    _, log, line = peer("versions=1-2")
+    append(log, LATE_S, "192.0.2.1")
+    append(log, 0, "192.0.2.2")
+    assert line() == "add 1 192.0.2.2\n"
+
+
+def test_server_refuses(peer):
+    watch, log, line = peer("status=1")
+    append(log, 0, "192.0.2.1", "192.0.2.2")
+    assert "192.0.2.1" in line()
+    assert "192.0.2.2" in line()
+    assert "not authorized address=192.0.2.1 user=\"bob\": " in watch.log()
+
+
+def test_server_is_silent(peer):
+    """dracwatch waits for it half a second, and ends when it shall."""
+    watch, log, _ = peer("silent")
+    append(log, 0, "192.0.2.1")
+    servers.wait_until(lambda: "does not take logins" in watch.log(),
+                       "a line about it")
+    watch.stop()
+    assert watch.start().log().count("does not take logins") >= 1
 
 
 # ---- the command
