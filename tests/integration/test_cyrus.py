@@ -183,6 +183,28 @@ def test_socket_is_for_cyrus(host):
     assert stat.st_mode & 0o777 == 0o600
 
 
+def test_without_root(host, build, tmp_path):
+    """As in our unit: by the group of Cyrus, here as alice."""
+    host.watch.stop()
+    host.space.run(["chown", "alice", str(pathlib.Path(NOTIFY).parent)])
+    other = dracwatch.Watch(
+        build, host.space, tmp_path, f"cyrus:{NOTIFY},{INTERVAL_S}",
+        # root's group is that of this dracd
+        prefix=["setpriv", "--reuid=alice", "--regid=alice",
+                "--groups=root,mail"])
+    other.state = f"{NOTIFY}.state"
+    other.start()
+    assert host.space.path(NOTIFY).stat().st_mode & 0o777 == 0o620
+    address = next(clients)
+    session = host.imap(address)
+    host.authorized(address)
+    host.forget(address)
+    host.authorized(address)
+    session.logout()
+    other.stop()
+    host.space.run(["chown", "root", str(pathlib.Path(NOTIFY).parent)])
+
+
 def test_forged_login_opens_nothing(host):
     """By somebody who can write to it all the same."""
     address = next(clients)

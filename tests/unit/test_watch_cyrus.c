@@ -23,6 +23,7 @@ enum {
 	NOBODY = 65534,
 	WAIT_US = 10000,
 	WAITS_MAX = 1000,
+	QUEUED = 5,
 	SENDERS = 20, /* more than the queue holds */
 };
 
@@ -345,7 +346,16 @@ static void strangers(void **state)
 	end_speaker(pid);
 }
 
-/* The queue is emptied by one read, so that nobody waits longer. */
+/* One read empties the queue: Cyrus waits when it is full. */
+static void all_at_once(void **state)
+{
+	(void)state;
+	for (int i = 0; i < QUEUED; i++)
+		assert_int_equal(say(LOGIN), 0);
+	cyrus_read(cyrus);
+	assert_int_equal(heard_count, QUEUED);
+}
+
 static void many_at_once(void **state)
 {
 	pid_t pid[SENDERS];
@@ -417,6 +427,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(refreshed_until_logout, begin, end),
 	    cmocka_unit_test_setup_teardown(forgotten_with_process, begin, end),
 	    cmocka_unit_test_setup_teardown(strangers, begin, end),
+	    cmocka_unit_test_setup_teardown(all_at_once, begin, end),
 	    cmocka_unit_test_setup_teardown(many_at_once, begin, end),
 	    cmocka_unit_test_setup_teardown(places, begin, end),
 	};
