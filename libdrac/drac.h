@@ -60,7 +60,8 @@ enum {
 	DRAC_ADDRESS_SIZE = 46,     /* address text with its NUL */
 	DRAC_USER_MAX = 255,        /* bytes, without the NUL */
 	DRAC_SERVICE_MAX = 32,      /* bytes, without the NUL */
-	DRAC_PAGE_MAX = 32,         /* entries a drac_list() gives at most */
+	DRAC_CALLER_MAX = 63,       /* bytes, without the NUL */
+	DRAC_PAGE_MAX = 32,         /* entries, or events, a call gives at most */
 	DRAC_COUNTER_NAME_MAX = 64, /* bytes, without the NUL */
 	DRAC_COUNTERS_MAX = 64,     /* counters a drac_stats() gives at most */
 };
@@ -83,6 +84,23 @@ struct drac_entry {
 	int64_t expiry_s; /* Unix time */
 	char user[DRAC_USER_MAX + 1];
 	char service[DRAC_SERVICE_MAX + 1];
+	int64_t first_s, last_s; /* Unix time of the first and last add */
+	uint64_t adds;           /* how many there were */
+	char caller[DRAC_CALLER_MAX + 1]; /* of the last; "" if not known */
+};
+
+enum drac_event_kind {
+	DRAC_AUTHORIZE,
+	DRAC_REFRESH,
+	DRAC_REMOVED,
+	DRAC_EXPIRE,
+	DRAC_DENY, /* the entry is what was asked for; its address may be "" */
+};
+
+struct drac_event {
+	enum drac_event_kind kind;
+	int64_t time_s; /* Unix time */
+	struct drac_entry entry;
 };
 
 struct drac_counter {
@@ -125,6 +143,15 @@ int drac_query(struct drac *drac, const char *address,
  */
 int drac_list(struct drac *drac, uint64_t *cookie, struct drac_entry *entries,
 	      size_t *count);
+
+/*
+ * What has happened since the last call. *cookie is 0 at first, which gives
+ * nothing but a place to begin; then what the last call set. *count is the
+ * room in events (1 or more), and then how many were filled. *lost: so many
+ * that happened since are no longer known. Never waits for an event.
+ */
+int drac_events(struct drac *drac, uint64_t *cookie, struct drac_event *events,
+		size_t *count, uint64_t *lost);
 
 /*
  * The server's counters. *count is the room in counters, and then how many of
