@@ -206,10 +206,13 @@ class Ways:
             self.remove(world)
             path = world.path(SOCKET if way.asks else sendmail_map.FILE)
             path.write_bytes(os.urandom(16384))
-            mta.start()
-            for address in (LISTED, STRANGER, LISTED6):
-                assert reply(mta, address) == (way.garbage, way.garbage_local)
-            self.remove(world)
+            try:
+                mta.start()
+                for address in (LISTED, STRANGER, LISTED6):
+                    assert reply(mta, address) == (way.garbage,
+                                                   way.garbage_local)
+            finally:
+                self.remove(world)
         mta.reload()
         servers.wait_until(lambda: reply(mta, LISTED) == (OK, OK), "there")
         assert reply(mta, STRANGER) == (way.denied, OK)

@@ -427,10 +427,10 @@ static void disk_is_full(void **state)
 		assert_int_equal(map_sync(map), 0);
 	}
 	fill_disk();
-	for (uint32_t i = 3000; i < 60000 && error == 0; i += 30) {
-		error = map_reserve(map, 90);
+	for (uint32_t i = 3000; i < 60000 && error == 0; i++) {
+		error = map_reserve(map, 3);
 		if (error == 0) {
-			put_numbered(i, i + 30);
+			put_numbered(i, i + 1);
 			assert_int_equal(map_sync(map), 0);
 		}
 	}
