@@ -17,11 +17,12 @@
 #define LAST_FRAGMENT 0x80000000u /* in a mark */
 
 enum {
-	MARK_SIZE = 4,     /* of a record on a stream */
-	CALL_MAX = 512,    /* the longest call, an add, takes 364 bytes */
-	REPLY_MAX = 12288, /* the longest reply, a page, takes 10,412 bytes */
-	REPLY_HEADER = 8,  /* xid and direction */
-	RESEND_MS = 250,   /* the same datagram again */
+	MARK_SIZE = 4,  /* of a record on a stream */
+	CALL_MAX = 512, /* the longest call, an add, takes 364 bytes */
+	REPLY_MAX =
+	    16384,        /* the longest reply, of events, takes 13,744 bytes */
+	REPLY_HEADER = 8, /* xid and direction */
+	RESEND_MS = 250,  /* the same datagram again */
 };
 
 /* What travels, and how far it has got. */

@@ -16,7 +16,14 @@ enum { V4_SIZE = 4, V6_SIZE = 16, MAPPED_PREFIX = V6_SIZE - V4_SIZE };
 
 _Static_assert(DRAC_USER_MAX == DRAC3_USER_MAX, "drac.x says otherwise");
 _Static_assert(DRAC_SERVICE_MAX == DRAC3_SERVICE_MAX, "drac.x says otherwise");
+_Static_assert(DRAC_CALLER_MAX == DRAC3_CALLER_MAX, "drac.x says otherwise");
 _Static_assert(DRAC_PAGE_MAX == DRAC3_PAGE_MAX, "drac.x says otherwise");
+_Static_assert((int)DRAC_AUTHORIZE == DRAC3_AUTHORIZE &&
+		   (int)DRAC_REFRESH == DRAC3_REFRESH &&
+		   (int)DRAC_REMOVED == DRAC3_REMOVED &&
+		   (int)DRAC_EXPIRE == DRAC3_EXPIRE &&
+		   (int)DRAC_DENY == DRAC3_DENY,
+	       "drac.x says otherwise");
 _Static_assert((int)DRAC_PERM == DRAC3_PERM &&
 		   (int)DRAC_SYSERR == DRAC3_SYSERR &&
 		   (int)DRAC_INVALID == DRAC3_INVALID &&
@@ -115,11 +122,25 @@ static enum drac_result run(struct drac *drac,
 	return (enum drac_result)answer;
 }
 
+/* All of it but the address. */
+static void copy_account(struct drac_entry *to, const drac3_entry *from)
+{
+	to->address[0] = '\0';
+	to->expiry_s = from->expiry;
+	snprintf(to->user, sizeof to->user, "%s", from->user);
+	snprintf(to->service, sizeof to->service, "%s", from->service);
+	to->first_s = from->first;
+	to->last_s = from->last;
+	to->adds = from->adds;
+	snprintf(to->caller, sizeof to->caller, "%s", from->caller);
+}
+
 /* False for what no server of ours sends. */
 static bool copy_entry(struct drac_entry *to, const drac3_entry *from)
 {
 	int family;
 
+	copy_account(to, from);
 	if (from->address.drac3_address_len == V4_SIZE)
 		family = AF_INET;
 	else if (from->address.drac3_address_len == V6_SIZE)
@@ -128,9 +149,17 @@ static bool copy_entry(struct drac_entry *to, const drac3_entry *from)
 		return false;
 	inet_ntop(family, from->address.drac3_address_val, to->address,
 		  sizeof to->address);
-	to->expiry_s = from->expiry;
-	snprintf(to->user, sizeof to->user, "%s", from->user);
-	snprintf(to->service, sizeof to->service, "%s", from->service);
+	return true;
+}
+
+static bool copy_event(struct drac_event *to, const drac3_event *from)
+{
+	to->kind = (enum drac_event_kind)from->kind;
+	to->time_s = from->time;
+	if (from->kind != DRAC3_DENY ||
+	    from->entry.address.drac3_address_len > 0)
+		return copy_entry(&to->entry, &from->entry);
+	copy_account(&to->entry, &from->entry);
 	return true;
 }
 
@@ -272,6 +301,55 @@ int drac_list(struct drac *drac, uint64_t *cookie, struct drac_entry *entries,
 		*cookie = res.drac3_list_res_u.page.cookie;
 	else
 		result = bad_entry();
+	xdr_free(request.call.decode, &res);
+	return result;
+}
+
+static bool copy_events(const drac3_events_page *page,
+			struct drac_event *events, size_t room, size_t *count)
+{
+	size_t sent = page->events.events_len;
+
+	if (sent > room)
+		return false;
+	for (size_t i = 0; i < sent; i++)
+		if (!copy_event(&events[i], &page->events.events_val[i]))
+			return false;
+	*count = sent;
+	return true;
+}
+
+int drac_events(struct drac *drac, uint64_t *cookie, struct drac_event *events,
+		size_t *count, uint64_t *lost)
+{
+	const size_t room = *count < DRAC_PAGE_MAX ? *count : DRAC_PAGE_MAX;
+	drac3_events_args args = {.cookie = *cookie, .max = (u_int)room};
+	drac3_events_res res;
+	const drac3_events_page *page = &res.drac3_events_res_u.page;
+	const struct drac_request request = {
+	    .call =
+		version3(DRAC3_EVENTS, (xdrproc_t)xdr_drac3_events_args, &args,
+			 (xdrproc_t)xdr_drac3_events_res, &res, sizeof res),
+	    .stream = true,
+	};
+	enum drac_result result;
+	bool older;
+
+	*count = 0;
+	*lost = 0;
+	if (room == 0) {
+		drac_message("no room for an event");
+		return DRAC_INVALID;
+	}
+	result = run(drac, &request, &older);
+	if (result != DRAC_OK)
+		return result;
+	if (copy_events(page, events, room, count)) {
+		*cookie = page->cookie;
+		*lost = page->lost;
+	} else {
+		result = bad_entry();
+	}
 	xdr_free(request.call.decode, &res);
 	return result;
 }

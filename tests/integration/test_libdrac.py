@@ -711,7 +711,7 @@ CLASSIC = {"dracauth", "dracconn", "dracsend", "dracdisc", "dracauth6",
 STUBS = {"dracproc_add_1", "dracproc_add_2", "xdr_addstat",
          "xdr_drac_add_parm", "xdr_drac_add_parm6"}
 CALLS = {"drac_open", "drac_close", "drac_add", "drac_remove", "drac_query",
-         "drac_list", "drac_stats", "drac_error"}
+         "drac_list", "drac_events", "drac_stats", "drac_error"}
 
 
 def output_of(*command):
