@@ -13,6 +13,7 @@
  *	-v version        of null and add: 1 or 3 (1); remove is version 3
  *	-l seconds        lifetime asked for in a version 3 add (0: default)
  *	-e time           Unix time at which version 3 adds shall expire
+ *	-u prefix         user of a version 3 add: this and the number
  *	-x                a client stops at its first failure
  *	-r milliseconds   after which a UDP call is sent again (250)
  *
@@ -41,7 +42,8 @@ enum {
 	PROC_ADD = 1,
 	PROC_REMOVE = 2,
 	HEAD_WORDS = 10,
-	MESSAGE_MAX = 128, /* a call with its record mark */
+	USER_MAX = 48,
+	MESSAGE_MAX = 192, /* a call with its record mark */
 	REPLY_WORDS = 7,   /* xid 1 0 0 0 accept_stat status */
 	REPLY_MAX = 512,
 	STATUS_COUNT = 5, /* addstat and drac3_status together */
@@ -69,6 +71,7 @@ struct options {
 	int64_t interval_ns; /* 0: no pace */
 	uint64_t base;
 	uint32_t lifetime_s;
+	const char *user;
 	int64_t expiry_s; /* 0: none, lifetime_s counts */
 	bool stop_on_failure;
 };
@@ -98,6 +101,29 @@ static uint32_t address_number(uint64_t number)
 	return ADDRESS_BASE + ((uint32_t)number * SCRAMBLE & ADDRESS_MASK);
 }
 
+static size_t string_build(uint32_t *word, const char *text)
+{
+	size_t len = strlen(text), words = (len + 3) / 4;
+
+	word[0] = htonl((uint32_t)len);
+	memset(word + 1, 0, 4 * words);
+	memcpy(word + 1, text, len);
+	return 1 + words;
+}
+
+/* User and service of an add. */
+static size_t names_build(uint32_t *word, uint64_t number)
+{
+	char user[USER_MAX] = "";
+	size_t n;
+
+	if (opt.user != NULL)
+		snprintf(user, sizeof user, "%s%ju", opt.user,
+			 (uintmax_t)number);
+	n = string_build(word, user);
+	return n + string_build(word + n, opt.user != NULL ? "imap" : "");
+}
+
 /* The whole call in words, the record mark first; returns their count. */
 static size_t call_build(uint32_t *word, uint32_t xid, uint64_t number)
 {
@@ -120,8 +146,7 @@ static size_t call_build(uint32_t *word, uint32_t xid, uint64_t number)
 		word[n++] = htonl(opt.expiry_s == 0
 				      ? opt.lifetime_s
 				      : (uint32_t)(opt.expiry_s - time(NULL)));
-		word[n++] = 0; /* user */
-		word[n++] = 0; /* service */
+		n += names_build(word + n, number);
 	}
 	word[0] = htonl((uint32_t)((n - 1) * sizeof *word) | LAST_FRAGMENT);
 	return n;
@@ -343,7 +368,7 @@ static void parse_options(int argc, char **argv)
 {
 	int c;
 
-	while ((c = getopt(argc, argv, "t:c:n:d:p:b:v:l:e:r:x")) != -1) {
+	while ((c = getopt(argc, argv, "t:c:n:d:p:b:v:l:e:u:r:x")) != -1) {
 		double number = optarg ? strtod(optarg, NULL) : 0;
 
 		switch (c) {
@@ -376,6 +401,9 @@ static void parse_options(int argc, char **argv)
 			break;
 		case 'r':
 			opt.retransmit_us = (suseconds_t)(number * 1000);
+			break;
+		case 'u':
+			opt.user = optarg;
 			break;
 		case 'x':
 			opt.stop_on_failure = true;
