@@ -15,6 +15,8 @@ MANDIR    ?= $(PREFIX)/share/man
 DOCDIR    ?= $(PREFIX)/share/doc/dracd
 SYSCONFDIR?= /etc
 STATEDIR  ?= /var/lib/dracd
+BASHDIR   ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR    ?= $(PREFIX)/share/zsh/site-functions
 UNITDIR   ?= /lib/systemd/system
 SYSUSERSDIR?= /usr/lib/sysusers.d
 TMPFILESDIR?= /usr/lib/tmpfiles.d
@@ -58,6 +60,8 @@ LIBDRAC_LIBS = $(shell $(PKG_CONFIG) --libs libtirpc)
 # Those that other programs load are never sanitized.
 WATCH_DEPS = libpcre2-8 jansson zlib
 WATCH     := $(shell $(PKG_CONFIG) --exists $(WATCH_DEPS) && echo yes)
+CTL_DEPS   = jansson
+CTL       := $(shell $(PKG_CONFIG) --exists $(CTL_DEPS) && echo yes)
 PAM       := $(if $(wildcard /usr/include/security/pam_modules.h),yes)
 DOVECOT_INCLUDE ?= $(firstword $(wildcard /usr/include/dovecot) \
              build/servers/dovecot-dev/root/usr/include/dovecot)
@@ -73,18 +77,21 @@ COMMON_OBJ = $(OBJ)/integrations/common/client.o
 WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c))) \
              $(COMMON_OBJ) $(patsubst %,$(OBJ)/dracd/%.o,log loop notify text)
 FUZZ_WATCH = patterns cyrus
+CTL_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard dracctl/*.c))) \
+             $(COMMON_OBJ) $(OBJ)/dracd/text.o
+FUZZ_CTL   = import
 HOOKS      = $(B)/dracexec $(if $(WATCH),$(B)/dracwatch) \
              $(if $(SAN),,$(if $(PAM),$(B)/pam_drac.so) \
              $(if $(DOVECOT),$(DOVECOT_SO)))
 DOVECOT_SO = $(B)/dovecot/lib99_drac_plugin.so \
              $(if $(DOVECOT_SETTINGS),$(B)/dovecot/libdrac_settings.so)
 LIB_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(wildcard libdrac/*.c)) $(XDR_OBJ)
-FUZZ      := $(filter-out $(if $(WATCH),,$(FUZZ_WATCH)),$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ      := $(filter-out $(if $(WATCH),,$(FUZZ_WATCH)) $(if $(CTL),,$(FUZZ_CTL)),$(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 UNIT       = $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c)) \
              $(FUZZ:%=$(B)/unit/test_fuzz_%)
 TOOLS      = $(patsubst tests/tools/%.c,$(B)/tools/%,$(wildcard tests/tools/*.c))
 PRELOADS   = $(patsubst tests/preload/%.c,$(B)/preload/%.so,$(wildcard tests/preload/*.c))
-SOURCES    = $(wildcard dracd/*.[ch] libdrac/*.[ch] integrations/*/*.[ch] tests/unit/*.[ch] tests/tools/*.[ch] \
+SOURCES    = $(wildcard dracd/*.[ch] libdrac/*.[ch] dracctl/*.[ch] integrations/*/*.[ch] tests/unit/*.[ch] tests/tools/*.[ch] \
              tests/preload/*.c tests/fuzz/*.[ch])
 MANUALS    = $(wildcard man/*.[1-8])
 
@@ -92,11 +99,11 @@ MANUALS    = $(wildcard man/*.[1-8])
 BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
              libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev \
              liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev
-TEST_DEPS  = libcmocka-dev python3 python3-pytest db5.3-util iproute2 m4 openssl strace
+TEST_DEPS  = libcmocka-dev python3 python3-pytest python3-prometheus-client db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
 FUZZ_DEPS  = clang libclang-rt-14-dev
 
-all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a $(HOOKS)
+all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a $(if $(CTL),$(B)/dracctl) $(HOOKS)
 tests-build: all $(UNIT) $(TOOLS) $(PRELOADS)
 
 # ---- generated ------------------------------------------------------------
@@ -127,6 +134,10 @@ $(B)/libdrac.so: $(B)/libdrac.so.1
 	ln -sf libdrac.so.1 $@
 $(B)/libdrac.a: $(LIB_OBJ)
 	rm -f $@ && $(AR) rcs $@ $^
+
+# With libdrac within it: an older one on the host knows less.
+$(B)/dracctl: $(OBJ)/dracctl/main.o $(CTL_OBJ) $(B)/libdrac.a
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBDRAC_LIBS) -lpthread $(shell $(PKG_CONFIG) --libs $(CTL_DEPS))
 
 $(OBJ)/integrations/watch/%.o: CPPFLAGS += -Idracd
 
@@ -170,6 +181,11 @@ $(B)/unit/test_watch_%: tests/unit/test_watch_%.c $(WATCH_OBJ) $(B)/libdrac.a
 	$(CC) $(CPPFLAGS) -Iintegrations/watch -Idracd $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(WATCH_OBJ) \
 	    $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread \
 	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD) cmocka)
+# So do those of dracctl.
+$(B)/unit/test_ctl_%: tests/unit/test_ctl_%.c $(CTL_OBJ) $(B)/libdrac.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) -Idracctl $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(CTL_OBJ) \
+	    $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread $(shell $(PKG_CONFIG) --libs $(CTL_DEPS) cmocka)
 # A fuzz target is a unit test too, over the inputs in its corpus.
 $(B)/unit/test_fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)/tests/fuzz/replay.o $(B)/libdrac.a
 	@mkdir -p $(@D)
@@ -180,9 +196,14 @@ $(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libdrac.a
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -MMD -MP -o $@ $< $(filter %.o,$^) \
 	    $(B)/libdrac.a $(FUZZ_LIBS)
 fuzz_programs = $(foreach f,$(1),$(B)/unit/test_fuzz_$(f) $(B)/fuzz_$(f))
-$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): $(ROOM_OBJ)
-$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): private CPPFLAGS += -Idracd
-$(call fuzz_programs,$(filter-out $(FUZZ_WATCH),$(FUZZ))): private FUZZ_LIBS = $(DRACD_LIBS)
+FUZZ_DRACD = $(filter-out $(FUZZ_WATCH) $(FUZZ_CTL),$(FUZZ))
+$(call fuzz_programs,$(FUZZ_DRACD)): $(ROOM_OBJ)
+$(call fuzz_programs,$(FUZZ_DRACD)): private CPPFLAGS += -Idracd
+$(call fuzz_programs,$(FUZZ_DRACD)): private FUZZ_LIBS = $(DRACD_LIBS)
+$(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): $(CTL_OBJ)
+$(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): private CPPFLAGS += -Idracctl
+$(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread \
+	    $(shell $(PKG_CONFIG) --libs $(CTL_DEPS))
 $(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): $(WATCH_OBJ)
 $(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): private CPPFLAGS += -Iintegrations/watch
 $(call fuzz_programs,$(filter $(FUZZ_WATCH),$(FUZZ))): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread \
@@ -261,6 +282,12 @@ install: all
 	    $(D)$(SYSCONFDIR)/init.d $(D)$(SENDMAILCF)/feature $(D)$(MANDIR)/man3 $(D)$(MANDIR)/man5 $(D)$(MANDIR)/man8
 	$(INSTALL) -m 755 $(B)/dracd $(D)$(SBINDIR)/dracd
 	ln -sf dracd $(D)$(SBINDIR)/rpc.dracd
+ifneq ($(CTL),)
+	$(INSTALL) -d $(D)$(BASHDIR) $(D)$(ZSHDIR)
+	$(INSTALL) -m 755 $(B)/dracctl $(D)$(SBINDIR)/dracctl
+	$(INSTALL) -m 644 dracctl/completion.bash $(D)$(BASHDIR)/dracctl
+	$(INSTALL) -m 644 dracctl/completion.zsh $(D)$(ZSHDIR)/_dracctl
+endif
 	$(INSTALL) -m 755 $(B)/libdrac.so.1 $(D)$(LIBDIR)/libdrac.so.1
 	ln -sf libdrac.so.1 $(D)$(LIBDIR)/libdrac.so
 	$(INSTALL) -m 644 $(B)/libdrac.a $(D)$(LIBDIR)/libdrac.a
@@ -310,6 +337,7 @@ uninstall:
 	    $(D)$(INCLUDEDIR)/drac.h $(D)$(LIBDIR)/pkgconfig/libdrac.pc $(D)$(SENDMAILCF)/feature/dracd.m4 \
 	    $(D)$(UNITDIR)/dracd.service $(D)$(SYSUSERSDIR)/dracd.conf $(D)$(TMPFILESDIR)/dracd.conf \
 	    $(D)$(SYSCONFDIR)/init.d/dracd $(D)$(MANDIR)/man8/rpc.dracd.8 \
+	    $(D)$(SBINDIR)/dracctl $(D)$(BASHDIR)/dracctl $(D)$(ZSHDIR)/_dracctl \
 	    $(D)$(BINDIR)/dracexec $(D)$(SBINDIR)/dracwatch $(D)$(UNITDIR)/dracwatch.service \
 	    $(D)$(PAMDIR)/pam_drac.so $(D)$(DOVECOTDIR)/lib99_drac_plugin.so \
 	    $(D)$(DOVECOTDIR)/settings/libdrac_settings.so \
