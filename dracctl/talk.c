@@ -1,6 +1,7 @@
 /* talk: see talk.h. */
 #include "talk.h"
 
+#include <stdbool.h>
 #include <sysexits.h>
 
 #include "say.h"
@@ -55,8 +56,12 @@ static const char *advice(int result)
 int talk_failed(const struct talk *talk, const char *what, const char *which,
 		int result)
 {
-	say_error("%s%s%s at %s: %s%s", what, *which ? " " : "", which,
-		  talk->server, drac_error(), advice(result));
+	/* Those that are not the server's own words begin with its name. */
+	bool named = result == DRAC_NOANSWER || result == DRAC_UNSUPPORTED;
+
+	say_error("%s%s%s%s%s: %s%s", what, *which ? " " : "", which,
+		  named ? "" : " at ", named ? "" : talk->server, drac_error(),
+		  advice(result));
 	return talk_status(result);
 }
 
