@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "caller.h"
 #include "log.h"
 #include "stream_impl.h"
 
@@ -25,31 +26,19 @@ enum {
 static struct address quota_key(const struct connection *connection)
 {
 	struct address key = connection->caller;
-	struct ucred user;
-	socklen_t len = sizeof(user);
-	if (connection->local) {
-		memset(&key, 0xff, sizeof(key)); /* multicast: no caller */
-		if (getsockopt(connection->watch.fd, SOL_SOCKET, SO_PEERCRED,
-			       &user, &len) == 0)
-			memcpy(key.byte + BITS_V6 / 8, &user.uid,
-			       sizeof(user.uid));
-	} else if (!address_is_v4(&key)) {
+	if (!connection->local && !address_is_v4(&key))
 		memset(key.byte + BITS_V6 / 8, 0,
 		       sizeof(key.byte) - BITS_V6 / 8);
-	}
 	return key;
 }
 
 /* Root's lookups: sendmail has a connection for each of its children. */
 static bool is_boundless(const struct connection *connection)
 {
-	struct ucred user;
-	socklen_t len = sizeof(user);
+	const struct address root = caller_local(0);
 	return connection->local &&
 	       connection->protocol == &protocol_socketmap &&
-	       getsockopt(connection->watch.fd, SOL_SOCKET, SO_PEERCRED, &user,
-			  &len) == 0 &&
-	       user.uid == 0;
+	       address_equal(&connection->caller, &root);
 }
 
 /* False: this caller has enough of them. */
@@ -58,14 +47,14 @@ static bool enter_quota(struct streams *streams, struct connection *connection)
 	static struct log_limit limit;
 	uint32_t max = streams->service->config->max_connections_per_address;
 	struct address key = quota_key(connection);
-	char caller[ADDRESS_TEXT_MAX];
+	char caller[CALLER_TEXT_MAX];
 	connection->quota = quota_enter(
 	    streams->quota, &key, is_boundless(connection) ? UINT32_MAX : max);
 	if (connection->quota == NULL && log_allowed(&limit))
 		log_write(LOG_WARNING,
 			  "connection refused caller=%s "
 			  "max-connections-per-address=%u reached",
-			  connection_caller(connection, caller), max);
+			  caller_text(&connection->caller, caller), max);
 	return connection->quota != NULL;
 }
 
@@ -105,6 +94,14 @@ static bool make_room(struct streams *streams)
 	return close_idlest(streams);
 }
 
+static struct address local_caller(int fd)
+{
+	struct ucred user = {.uid = UINT32_MAX}; /* nobody has it */
+	socklen_t len = sizeof(user);
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &len);
+	return caller_local(user.uid);
+}
+
 static bool set_up(struct connection *connection, const struct sockaddr *peer)
 {
 	const int bytes = SEND_BUFFER;
@@ -112,6 +109,7 @@ static bool set_up(struct connection *connection, const struct sockaddr *peer)
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	if (connection->local) {
 		connection->local_allowed = access_unix_peer(fd);
+		connection->caller = local_caller(fd);
 		return true;
 	}
 	const int on = 1;

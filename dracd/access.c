@@ -43,7 +43,8 @@ enum verdict { VERDICT_NONE, VERDICT_DENIED, VERDICT_ALLOWED };
 
 struct slot {
 	struct address caller;
-	uint8_t verdict;
+	uint8_t verdict; /* to write */
+	uint8_t reading;
 };
 
 struct own_addresses {
@@ -55,6 +56,8 @@ struct access {
 	char *allow_file;
 	bool hosts_access;
 	struct allow_list allow;
+	const struct prefix *readers; /* the caller's */
+	size_t reader_count;
 	struct own_addresses own; /* without loopback */
 	struct stamp allow_stamp;
 	struct stamp hosts_allow_stamp;
@@ -225,7 +228,7 @@ void access_refresh(struct access *access)
 		if (access_reload(access))
 			log_write(LOG_NOTICE, "%s has changed: re-read",
 				  access->allow_file);
-	} else if (hosts || (access->allow.missing && read_own(&access->own))) {
+	} else if (read_own(&access->own) || hosts) {
 		forget_verdicts(access);
 	}
 }
@@ -242,12 +245,28 @@ static bool only_own(const struct access *access, const struct prefix *p)
 	return is_own(&access->own, &p->net);
 }
 
-bool access_names_others(const struct access *access)
+static bool any_others(const struct access *access,
+		       const struct prefix *prefixes, size_t count)
 {
-	for (size_t i = 0; i < access->allow.count; i++)
-		if (!only_own(access, &access->allow.prefixes[i]))
+	for (size_t i = 0; i < count; i++)
+		if (!only_own(access, &prefixes[i]))
 			return true;
 	return false;
+}
+
+bool access_names_others(const struct access *access)
+{
+	return any_others(access, access->allow.prefixes,
+			  access->allow.count) ||
+	       any_others(access, access->readers, access->reader_count);
+}
+
+void access_set_readers(struct access *access, const struct prefix *readers,
+			size_t count)
+{
+	access->readers = readers;
+	access->reader_count = count;
+	forget_verdicts(access);
 }
 
 /* ---- verdicts ---- */
@@ -271,26 +290,62 @@ static bool hosts_access_allows(const struct address *caller)
 	return hosts_ctl(daemon, unknown, text, unknown) != 0;
 }
 
+static bool hosts_agree(const struct access *access,
+			const struct address *caller)
+{
+	return !access->hosts_access || hosts_access_allows(caller);
+}
+
 static bool decide(const struct access *access, const struct address *caller)
 {
 	bool listed = access->allow.missing
 			  ? is_own(&access->own, caller)
 			  : allow_contains(&access->allow, caller);
 
-	return listed && (!access->hosts_access || hosts_access_allows(caller));
+	return listed && hosts_agree(access, caller);
+}
+
+static bool decide_reading(const struct access *access,
+			   const struct address *caller)
+{
+	bool listed = is_own(&access->own, caller);
+
+	for (size_t i = 0; i < access->reader_count && !listed; i++)
+		listed = prefix_contains(&access->readers[i], caller);
+	return listed && hosts_agree(access, caller);
+}
+
+/* Of this caller, perhaps without verdicts. */
+static struct slot *slot_for(struct access *access,
+			     const struct address *caller)
+{
+	struct slot *slot = slot_of(access, caller);
+
+	if (!address_equal(&slot->caller, caller))
+		*slot = (struct slot){.caller = *caller};
+	return slot;
+}
+
+static bool judge(uint8_t *verdict, const struct access *access,
+		  const struct address *caller,
+		  bool (*right)(const struct access *, const struct address *))
+{
+	if (*verdict == VERDICT_NONE)
+		*verdict =
+		    right(access, caller) ? VERDICT_ALLOWED : VERDICT_DENIED;
+	return *verdict == VERDICT_ALLOWED;
 }
 
 bool access_address(struct access *access, const struct address *caller)
 {
-	struct slot *slot = slot_of(access, caller);
+	return judge(&slot_for(access, caller)->verdict, access, caller,
+		     decide);
+}
 
-	if (slot->verdict == VERDICT_NONE ||
-	    !address_equal(&slot->caller, caller)) {
-		slot->caller = *caller;
-		slot->verdict =
-		    decide(access, caller) ? VERDICT_ALLOWED : VERDICT_DENIED;
-	}
-	return slot->verdict == VERDICT_ALLOWED;
+bool access_may_read(struct access *access, const struct address *caller)
+{
+	return judge(&slot_for(access, caller)->reading, access, caller,
+		     decide_reading);
 }
 
 /* ---- unix callers ---- */

@@ -1,5 +1,6 @@
 /*
- * access: who may ask for authorizations. dracd.allow first, then
+ * access: who may ask for authorizations, and who may read. dracd.allow (or, to
+ * read, this host's addresses and read-allow) first, then
  * hosts_access(5), both needed; for unix callers their credentials. Never
  * looks a name up, never blocks; verdicts are cached.
  */
@@ -32,11 +33,18 @@ bool access_reload(struct access *access);
  */
 void access_refresh(struct access *access);
 
-/* Whether the list names a host other than this one (what to listen on). */
+/* read-allow: the list stays the caller's, until another is set. */
+void access_set_readers(struct access *access, const struct prefix *readers,
+			size_t count);
+
+/* Whether one of the lists names a host other than this one (what to listen
+ * on). */
 bool access_names_others(const struct access *access);
 
 /* A verdict for an internet caller; a few nanoseconds when cached. */
 bool access_address(struct access *access, const struct address *caller);
+/* The same for one who only reads. */
+bool access_may_read(struct access *access, const struct address *caller);
 /*
  * A verdict for the peer of a connected AF_UNIX socket: root, the daemon's
  * own user, and members of its group (primary or supplementary).

@@ -29,6 +29,7 @@ struct chores {
 	struct journal *journal;
 	struct maps *maps;
 	struct stats *stats;
+	struct audit *audit;
 	/* between chores_put() and chores_done() */
 	struct entry *expired[EXPIRE_SLICE];
 	struct entry *refreshed[REFRESH_SLICE];
@@ -43,7 +44,8 @@ struct chores {
 };
 
 struct chores *chores_create(struct table *table, struct journal *journal,
-			     struct maps *maps, struct stats *stats)
+			     struct maps *maps, struct stats *stats,
+			     struct audit *audit)
 {
 	struct chores *chores = calloc(1, sizeof(*chores));
 	if (chores != NULL) {
@@ -51,6 +53,7 @@ struct chores *chores_create(struct table *table, struct journal *journal,
 		chores->journal = journal;
 		chores->maps = maps;
 		chores->stats = stats;
+		chores->audit = audit;
 	}
 	return chores;
 }
@@ -239,9 +242,11 @@ void chores_done(struct chores *chores)
 		table_clear_dirty(chores->table, chores->refreshed[i]);
 	for (int i = 0; i < chores->expired_count; i++) {
 		struct entry *entry = chores->expired[i];
+		chores->stats->expiries++;
+		audit_expire(chores->audit, entry,
+			     table_caller(chores->table, entry->caller));
 		journal_unref(chores->journal, entry->segment);
 		table_remove(chores->table, entry);
-		chores->stats->expiries++;
 	}
 	chores->expired_count = chores->refreshed_count = 0;
 	chores->resync = false;
@@ -284,7 +289,7 @@ static int collect_survivors(struct chores *chores,
 		if (entry == NULL || entry->segment != segment ||
 		    (entry->flags & ENTRY_PENDING))
 			continue;
-		struct record record = record_of(entry);
+		struct record record = record_of(chores->table, entry);
 		if (!journal_add(chores->journal, &record))
 			return count;
 		found[count++] = entry;

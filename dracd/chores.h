@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "audit.h"
 #include "journal.h"
 #include "maps.h"
 #include "stats.h"
@@ -18,7 +19,8 @@
 struct chores;
 
 struct chores *chores_create(struct table *table, struct journal *journal,
-			     struct maps *maps, struct stats *stats);
+			     struct maps *maps, struct stats *stats,
+			     struct audit *audit);
 void chores_free(struct chores *chores);
 
 /* Whether chores_put() has something to do now. */

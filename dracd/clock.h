@@ -15,6 +15,14 @@ static inline int64_t clock_wall_s(void)
 	return now.tv_sec;
 }
 
+/* Unix time in 32 bits, which are enough until February 2106. */
+static inline uint32_t clock_fit(int64_t wall_s)
+{
+	if (wall_s < 0)
+		return 0;
+	return wall_s > UINT32_MAX ? UINT32_MAX : (uint32_t)wall_s;
+}
+
 static inline int64_t clock_monotonic_ns(void)
 {
 	struct timespec now;

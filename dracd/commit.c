@@ -24,7 +24,7 @@ static bool add_record(struct turn *turn, const struct address *address,
 		return journal_add(turn->journal,
 				   &(struct record){.type = RECORD_REMOVE,
 						    .address = *address});
-	struct record record = record_of(entry);
+	struct record record = record_of(turn->table, entry);
 	return journal_add(turn->journal, &record);
 }
 

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "caller.h"
 #include "clock.h"
 #include "journal.h"
 #include "log.h"
@@ -48,6 +49,7 @@ struct daemon {
 	struct maps *maps;
 	struct turn *turn;
 	struct stats stats;
+	struct audit *audit;
 	struct service service;
 
 	struct loop *loop;
@@ -142,7 +144,9 @@ static void remove_never(struct daemon *daemon)
 {
 	struct request request = {
 	    .kind = REQUEST_REMOVE,
-	    .origin = {.send = send_nowhere, .local = true},
+	    .origin = {.send = send_nowhere,
+		       .local = true,
+		       .caller = caller_local(geteuid())},
 	};
 	uint32_t slots = table_slots(daemon->table);
 	for (uint32_t slot = 1; slot <= slots; slot++) {
@@ -390,9 +394,12 @@ static bool open_rooms(struct daemon *daemon)
 	if (daemon->maps == NULL)
 		return false;
 	grant_all(daemon->table);
-	daemon->turn =
-	    turn_create(daemon->config, daemon->table, daemon->journal,
-			daemon->maps, &daemon->stats, service_answer);
+	daemon->audit = audit_create();
+	if (daemon->audit == NULL)
+		return false;
+	daemon->turn = turn_create(
+	    daemon->config, daemon->table, daemon->journal, daemon->maps,
+	    &daemon->stats, daemon->audit, service_answer);
 	daemon->loop = loop_create();
 	if (daemon->turn == NULL || daemon->loop == NULL)
 		return false;
@@ -402,6 +409,7 @@ static bool open_rooms(struct daemon *daemon)
 	    .table = daemon->table,
 	    .turn = daemon->turn,
 	    .stats = &daemon->stats,
+	    .audit = daemon->audit,
 	};
 	daemon->streams = streams_create(daemon->loop, &daemon->service);
 	if (daemon->config->rpcbind)
@@ -466,6 +474,7 @@ void daemon_free(struct daemon *daemon)
 		journal_close(daemon->journal,
 			      serving ? maps_stamp(daemon->config) : 0);
 	table_free(daemon->table);
+	audit_free(daemon->audit);
 	close_fd(daemon->signals.fd);
 	close_fd(daemon->tick.fd);
 	close_fd(daemon->expiry.fd);

@@ -26,7 +26,7 @@ enum {
 	 * top; or more than LONG_SEGMENTS files with little in them.
 	 */
 	LONG_FACTOR = 4,
-	LONG_RECORD = 48,
+	LONG_RECORD = 72,
 	LONG_BYTES = 4 * SEGMENT_BYTES,
 	LONG_SEGMENTS = 32,
 };
@@ -202,6 +202,19 @@ static int begin_segment(struct journal *journal)
 	return 0;
 }
 
+/* What an older dracd has begun is now ours to go on with. */
+static bool renew_header(const struct journal *journal, const char *name)
+{
+	uint8_t header[SEGMENT_HEADER];
+	segment_header_write(header, active(journal));
+	int fd = openat(journal->dir_fd, name, O_WRONLY | O_CLOEXEC);
+	bool done = fd >= 0 && pwrite(fd, header, sizeof(header), 0) ==
+				   (ssize_t)sizeof(header);
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
 /*
  * On a full disk no segment can be begun: the newest one is written on, which
  * fails until there is room, and what is in it is served meanwhile. False:
@@ -214,6 +227,8 @@ static bool resume_segment(struct journal *journal)
 	    segment_at(journal, active(journal))->bytes < SEGMENT_HEADER)
 		return false;
 	replay_name(name, active(journal));
+	if (!renew_header(journal, name))
+		return false;
 	journal->fd =
 	    openat(journal->dir_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC);
 	int copy =

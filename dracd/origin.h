@@ -23,9 +23,9 @@ struct origin {
 	void *transport;
 	size_t reply_max; /* bytes that fit */
 	uint32_t xid;
-	bool local;   /* a unix socket; no address */
-	bool allowed; /* the verdict of access.h */
-	struct address caller;
+	bool local;            /* by a unix socket */
+	bool allowed;          /* the verdict of access.h */
+	struct address caller; /* see caller.h */
 	/* UDP */
 	socklen_t peer_len;
 	size_t control_len;

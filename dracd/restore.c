@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mapfile.h"
 #include "maps.h"
@@ -16,7 +17,9 @@ struct statement {
 	uint32_t segment;
 	struct address address;
 	int64_t expiry_s;
-	char *who; /* ours until the entry has it */
+	struct address caller;
+	uint32_t last_s;
+	struct who *who; /* ours until the entry has it */
 };
 
 enum { BATCH = 16 }; /* looked up together, so that memory is waited for once */
@@ -60,6 +63,9 @@ static void follow(struct restoring *restoring, struct statement *said)
 	}
 	free(entry->who);
 	entry->who = said->who;
+	entry->last_s = said->last_s;
+	table_drop_caller(restoring->table, entry->caller);
+	entry->caller = table_take_caller(restoring->table, &said->caller);
 	entry->segment = said->segment;
 }
 
@@ -71,6 +77,29 @@ static void follow_all(struct restoring *restoring)
 	for (int i = 0; i < restoring->batched; i++)
 		follow(restoring, &restoring->batch[i]);
 	restoring->batched = 0;
+}
+
+/* Version 1 of the journal did not say when, how often, nor by whom. */
+static bool take_account(const struct restoring *restoring,
+			 struct statement *said, const struct record *record)
+{
+	bool told = record->adds > 0;
+	uint32_t now_s = clock_fit(restoring->now_s);
+	said->caller = record->caller;
+	said->last_s = told ? record->last_s : now_s;
+	if (!who_create(&said->who, record->user, record->user_len,
+			record->service, record->service_len))
+		return false;
+	if (said->who == NULL &&
+	    (record->adds > 1 || record->first_s != record->last_s))
+		said->who = who_nameless();
+	else if (said->who == NULL)
+		return true;
+	if (said->who == NULL)
+		return false;
+	said->who->first_s = told ? record->first_s : now_s;
+	said->who->adds = told ? record->adds : 1;
+	return true;
 }
 
 static void restore_record(void *context, struct journal *journal,
@@ -90,8 +119,7 @@ static void restore_record(void *context, struct journal *journal,
 	    .expiry_s = record->expiry_s,
 	};
 	if (said->put) {
-		if (!who_create(&said->who, record->user, record->user_len,
-				record->service, record->service_len)) {
+		if (!take_account(restoring, said, record)) {
 			restoring->failed = true;
 			return;
 		}
@@ -115,6 +143,8 @@ static void import_entry(void *context, const struct address *address,
 		return;
 	if (!remember(restoring, &entry, address, expiry_s))
 		restoring->failed = true;
+	else
+		entry->last_s = clock_fit(restoring->now_s);
 }
 
 static bool journal_all(struct restoring *restoring)
@@ -123,7 +153,7 @@ static bool journal_all(struct restoring *restoring)
 	struct entry *entry;
 	for (entry = table_first(restoring->table); entry != NULL;
 	     entry = table_next(restoring->table, entry)) {
-		struct record record = record_of(entry);
+		struct record record = record_of(restoring->table, entry);
 		if (!journal_add(restoring->journal, &record))
 			return false;
 	}

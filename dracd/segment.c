@@ -20,8 +20,17 @@ enum {
 	AT_USER_LEN = 7,
 	AT_EXPIRY = 8,
 	AT_ADDRESS = 16,
-	AT_SERVICE_LEN = 32,
-	AT_STRINGS = 33,
+	AT_CALLER = 32,
+	AT_FIRST = 48,
+	AT_LAST = 52,
+	AT_ADDS = 56,
+	AT_SERVICE_LEN = 60,
+	AT_STRINGS = 61,
+
+	/* in version 1 */
+	RECORD_PUT_1 = 1,
+	AT_SERVICE_LEN_1 = 32,
+	AT_STRINGS_1 = 33,
 };
 
 static void put32(uint8_t *at, uint32_t value)
@@ -63,11 +72,35 @@ enum segment_state segment_header_check(const uint8_t *data, size_t len,
 							  : SEGMENT_OK;
 }
 
+/* Where a record of this type has the length of the service. */
+static size_t service_len_at(uint8_t type)
+{
+	return type == RECORD_PUT ? AT_SERVICE_LEN : AT_SERVICE_LEN_1;
+}
+
+static void put_account(uint8_t *out, const struct record *record)
+{
+	memcpy(out + AT_CALLER, record->caller.byte,
+	       sizeof(record->caller.byte));
+	put32(out + AT_FIRST, record->first_s);
+	put32(out + AT_LAST, record->last_s);
+	put32(out + AT_ADDS, record->adds);
+}
+
+static void get_account(const uint8_t *data, struct record *record)
+{
+	memcpy(record->caller.byte, data + AT_CALLER,
+	       sizeof(record->caller.byte));
+	record->first_s = get32(data + AT_FIRST);
+	record->last_s = get32(data + AT_LAST);
+	record->adds = get32(data + AT_ADDS);
+}
+
 size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
 		      const struct record *record)
 {
-	size_t used =
-	    AT_STRINGS + (size_t)record->user_len + record->service_len;
+	size_t at = service_len_at((uint8_t)record->type);
+	size_t used = at + 1 + record->user_len + record->service_len;
 	size_t len = (used + SEGMENT_ALIGN - 1) & ~(size_t)(SEGMENT_ALIGN - 1);
 	uint16_t length = htole16((uint16_t)len);
 	uint64_t expiry = htole64((uint64_t)record->expiry_s);
@@ -77,8 +110,10 @@ size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
 	memcpy(out + AT_EXPIRY, &expiry, sizeof(expiry));
 	memcpy(out + AT_ADDRESS, record->address.byte,
 	       sizeof(record->address.byte));
-	out[AT_SERVICE_LEN] = record->service_len;
-	uint8_t *end = out + AT_STRINGS;
+	if (record->type == RECORD_PUT)
+		put_account(out, record);
+	out[at] = record->service_len;
+	uint8_t *end = out + at + 1;
 	if (record->user_len > 0)
 		end = mempcpy(end, record->user, record->user_len);
 	if (record->service_len > 0)
@@ -91,23 +126,27 @@ size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
 size_t segment_decode(const uint8_t *data, size_t len, uint32_t number,
 		      struct record *record)
 {
-	if (len < AT_STRINGS)
+	if (len < AT_STRINGS_1 ||
+	    (data[AT_TYPE] == RECORD_PUT && len < AT_STRINGS))
 		return 0;
 	uint16_t length;
 	memcpy(&length, data + AT_LENGTH, sizeof(length));
 	length = le16toh(length);
+	size_t at = service_len_at(data[AT_TYPE]);
 	size_t user_len = data[AT_USER_LEN];
-	size_t service_len = data[AT_SERVICE_LEN];
+	size_t service_len = data[at];
 	if (length > len || length % SEGMENT_ALIGN != 0 ||
-	    length < AT_STRINGS + user_len + service_len ||
+	    length < at + 1 + user_len + service_len ||
 	    get32(data) !=
 		checksum(number, data + AT_LENGTH, (size_t)length - AT_LENGTH))
 		return 0;
 	uint64_t expiry;
 	memcpy(&expiry, data + AT_EXPIRY, sizeof(expiry));
-	const char *strings = (const char *)data + AT_STRINGS;
+	const char *strings = (const char *)data + at + 1;
 	*record = (struct record){
-	    .type = (enum record_type)data[AT_TYPE],
+	    .type = data[AT_TYPE] == RECORD_PUT_1
+			? RECORD_PUT
+			: (enum record_type)data[AT_TYPE],
 	    .expiry_s = (int64_t)le64toh(expiry),
 	    .user = user_len > 0 ? strings : NULL,
 	    .service = service_len > 0 ? strings + user_len : NULL,
@@ -116,5 +155,7 @@ size_t segment_decode(const uint8_t *data, size_t len, uint32_t number,
 	};
 	memcpy(record->address.byte, data + AT_ADDRESS,
 	       sizeof(record->address.byte));
+	if (data[AT_TYPE] == RECORD_PUT)
+		get_account(data, record);
 	return length;
 }

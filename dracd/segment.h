@@ -5,8 +5,12 @@
  *	header	"DRACDJNL", u32 version, u32 number, u32 crc of these 16 bytes,
  *		u32 0
  *	record	u32 crc of the rest, u16 length (a multiple of 8), u8 type,
- *		u8 user length, i64 expiry, 16 bytes address, u8 service length,
- *		user, service, zeros up to the length
+ *		u8 user length, i64 expiry, 16 bytes address, 16 bytes caller,
+ *		u32 first, u32 last, u32 adds, u8 service length, user,
+ *		service, zeros up to the length
+ *
+ * Only a put has what stands between address and service length. Version 1 had
+ * another type for a put, which did not; that one is read, and never written.
  *
  * Every crc (zlib's crc32) starts from the segment's number, so a record only
  * counts in the file it was written to.
@@ -21,23 +25,25 @@
 
 enum {
 	SEGMENT_HEADER = 24,
-	SEGMENT_VERSION = 1,
+	SEGMENT_VERSION = 2,
 	SEGMENT_USER_MAX = 255,
 	SEGMENT_SERVICE_MAX = 255,
-	SEGMENT_RECORD_MAX = 552, /* 33 + both, rounded up */
+	SEGMENT_RECORD_MAX = 576, /* 61 + both, rounded up */
 	SEGMENT_ALIGN = 8,
 };
 
 enum record_type {
-	RECORD_PUT = 1,    /* address, expiry, user, service */
 	RECORD_REMOVE = 2, /* address */
 	RECORD_CLEAN = 3,  /* a stop in good order; expiry: its stamp */
+	RECORD_PUT = 4,    /* all fields; adds is 0 in one of version 1 */
 };
 
 struct record {
 	enum record_type type;
 	struct address address;
 	int64_t expiry_s;
+	struct address caller; /* see caller.h */
+	uint32_t first_s, last_s, adds;
 	/* not NUL-terminated; NULL when the length is 0 */
 	const char *user, *service;
 	uint8_t user_len, service_len;

@@ -21,6 +21,7 @@ struct service {
 	struct table *table;
 	struct turn *turn;
 	struct stats *stats;
+	struct audit *audit;
 	int64_t now_s;  /* of this pass */
 	uint64_t calls; /* handled, to see whether a pass was idle */
 };
@@ -44,7 +45,13 @@ enum service_result service_call(struct service *service, uint32_t version,
 				 struct origin *origin);
 
 /* A caller that access.h refuses: counted, and logged now and then. */
-void service_deny_caller(struct service *service, const struct origin *origin);
+#define SERVICE_NOT_ALLOWED                                                    \
+	"not in dracd.allow or refused by hosts.allow, hosts.deny"
+void service_deny_caller(struct service *service, const struct origin *origin,
+			 const char *reason);
+
+/* Decodes an address of version 3 of *len bytes, checked by nobody yet. */
+bool service_address(XDR *in, uint8_t byte[16], u_int *len);
 
 /* Whether the address may be authorized at all. */
 bool service_may_relay(const struct config *config,

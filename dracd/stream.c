@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "audit.h"
+#include "caller.h"
 #include "clock.h"
 #include "log.h"
 #include "socketmap.h"
@@ -65,21 +65,13 @@ void connection_close(struct connection *connection)
 	free_if_done(connection);
 }
 
-const char *connection_caller(const struct connection *connection,
-			      char buf[ADDRESS_TEXT_MAX])
-{
-	struct origin origin = {.local = connection->local,
-				.caller = connection->caller};
-	return audit_caller(&origin, buf);
-}
-
 static void close_because(struct connection *connection, const char *why)
 {
 	static struct log_limit limit;
-	char caller[ADDRESS_TEXT_MAX];
+	char caller[CALLER_TEXT_MAX];
 	if (log_allowed(&limit))
 		log_write(LOG_INFO, "connection closed caller=%s reason=\"%s\"",
-			  connection_caller(connection, caller), why);
+			  caller_text(&connection->caller, caller), why);
 	connection_close(connection);
 }
 
@@ -200,7 +192,8 @@ bool connection_may_look_up(struct connection *connection)
 	struct origin origin = origin_of(connection);
 	if (connection->local || origin.allowed)
 		return true;
-	service_deny_caller(connection->streams->service, &origin);
+	service_deny_caller(connection->streams->service, &origin,
+			    SERVICE_NOT_ALLOWED);
 	return false;
 }
 

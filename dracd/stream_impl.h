@@ -49,8 +49,8 @@ struct connection {
 	enum state state;
 	bool local, local_allowed;
 	bool has_more, is_held;
-	bool serving; /* somebody up the stack still needs it */
-	struct address caller;
+	bool serving;          /* somebody up the stack still needs it */
+	struct address caller; /* see caller.h */
 	size_t in_len;
 	uint8_t in[MARK + RPC_CALL_MAX];
 };
@@ -79,8 +79,5 @@ void connection_open(struct connection *connection);
 void connection_close(struct connection *connection);
 /* Whether it may look up. False: counted and logged. */
 bool connection_may_look_up(struct connection *connection);
-/* For messages. */
-const char *connection_caller(const struct connection *connection,
-			      char buf[ADDRESS_TEXT_MAX]);
 
 #endif

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "caller.h"
+#include "clock.h"
 #include "prefixes.h"
 
 enum {
@@ -45,6 +47,7 @@ struct table {
 	struct second *free_seconds; /* kept, so that undoing never allocates */
 	struct second *recent;       /* the last one linked to, or NULL */
 	uint32_t dirty_head, dirty_tail;
+	struct callers *callers;
 	struct prefixes *prefixes; /* NULL: nobody asks by prefix */
 };
 
@@ -167,7 +170,8 @@ struct table *table_create(void)
 	RB_INIT(&table->seconds);
 	table->round = FIRST_BUCKETS;
 	table->used = 1;
-	if (!add_chunk(table) || !add_slab(table) ||
+	table->callers = callers_create();
+	if (table->callers == NULL || !add_chunk(table) || !add_slab(table) ||
 	    getrandom(table->seed, sizeof(table->seed), 0) !=
 		(ssize_t)sizeof(table->seed)) {
 		table_free(table);
@@ -202,6 +206,7 @@ void table_free(struct table *table)
 	for (uint32_t i = 0; i < table->slabs; i++)
 		free(table->slab[i]);
 	prefixes_free(table->prefixes);
+	callers_free(table->callers);
 	free(table->chunk);
 	free(table->slab);
 	free(table);
@@ -269,11 +274,11 @@ static struct second *second_get(struct table *table, int64_t at_s)
 
 static bool order_link(struct table *table, struct entry *entry, int64_t at_s)
 {
-	struct second *second = second_get(table, at_s);
+	struct second *second = second_get(table, clock_fit(at_s));
 	if (second == NULL)
 		return false;
 	table->recent = second;
-	entry->expiry_s = at_s;
+	entry->expiry_s = clock_fit(at_s);
 	entry->order_prev = NONE;
 	entry->order_next = second->head;
 	if (second->head != NONE)
@@ -422,9 +427,35 @@ void table_remove(struct table *table, struct entry *entry)
 	order_unlink(table, entry);
 	table_revoke(table, entry);
 	table_clear_dirty(table, entry);
+	callers_drop(table->callers, entry->caller);
 	free(entry->who);
 	slot_put(table, entry);
 	table->count--;
+}
+
+uint32_t entry_first_s(const struct entry *entry)
+{
+	return entry->who ? entry->who->first_s : entry->last_s;
+}
+
+uint32_t entry_adds(const struct entry *entry)
+{
+	return entry->who ? entry->who->adds : 1;
+}
+
+uint16_t table_take_caller(struct table *table, const struct address *caller)
+{
+	return callers_take(table->callers, caller);
+}
+
+void table_drop_caller(struct table *table, uint16_t number)
+{
+	callers_drop(table->callers, number);
+}
+
+const struct address *table_caller(const struct table *table, uint16_t number)
+{
+	return callers_at(table->callers, number);
 }
 
 /* ---- dirty queue -------------------------------------------------------- */

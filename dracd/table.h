@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "address.h"
+#include "who.h"
 
 enum entry_flag {
 	ENTRY_IN_MAP = 1,   /* published: every map has a value for it */
@@ -25,11 +26,13 @@ enum entry_flag {
 
 struct entry {
 	struct address address;
-	int64_t expiry_s; /* change with table_set_expiry() only */
-	char *who;        /* "user\0service" (both may be empty), or NULL;
-			     owned by the entry */
-	uint32_t segment; /* journal segment of its newest record */
-	uint8_t flags;    /* enum entry_flag; for the turn */
+	/* Unix time, until 2106 */
+	uint32_t expiry_s; /* change with table_set_expiry() only */
+	uint32_t last_s;   /* the last add */
+	struct who *who;   /* owned by the entry; may be NULL, see there */
+	uint32_t segment;  /* journal segment of its newest record */
+	uint16_t caller;   /* of the last add; see table_take_caller() */
+	uint8_t flags;     /* enum entry_flag; for the turn */
 	/* private to table.c */
 	bool dirty;
 	uint32_t index;
@@ -42,6 +45,9 @@ struct table;
 
 struct table *table_create(void);     /* NULL: out of memory */
 void table_free(struct table *table); /* also every who */
+
+uint32_t entry_first_s(const struct entry *entry);
+uint32_t entry_adds(const struct entry *entry);
 
 uint32_t table_count(const struct table *table);
 struct entry *table_find(struct table *table, const struct address *address);
@@ -56,8 +62,16 @@ void table_prefetch_entry(const struct table *table,
 /* The address must not be in the table yet. NULL: out of memory. */
 struct entry *table_insert(struct table *table, const struct address *address,
 			   int64_t expiry_s);
-/* Frees the entry and its who. */
+/* Frees the entry and its who, and drops its caller. */
 void table_remove(struct table *table, struct entry *entry);
+
+/*
+ * A caller (caller.h) by a number, counted: who overwrites the number in an
+ * entry drops the old one, or keeps it and drops it later.
+ */
+uint16_t table_take_caller(struct table *table, const struct address *caller);
+void table_drop_caller(struct table *table, uint16_t number);
+const struct address *table_caller(const struct table *table, uint16_t number);
 
 /*
  * Moves the entry in the order. False: out of memory, nothing changed. Taking

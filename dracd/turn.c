@@ -6,9 +6,8 @@
  */
 #include <stdlib.h>
 
-#include "audit.h"
+#include "clock.h"
 #include "log.h"
-#include "record.h"
 #include "turn_impl.h"
 
 enum {
@@ -37,7 +36,8 @@ bool turn_reserve(void **array, size_t count, size_t *room, size_t size)
 
 struct turn *turn_create(const struct config *config, struct table *table,
 			 struct journal *journal, struct maps *maps,
-			 struct stats *stats, turn_answer *answer)
+			 struct stats *stats, struct audit *audit,
+			 turn_answer *answer)
 {
 	struct turn *turn = calloc(1, sizeof(*turn));
 	if (turn == NULL)
@@ -48,8 +48,9 @@ struct turn *turn_create(const struct config *config, struct table *table,
 	    .journal = journal,
 	    .maps = maps,
 	    .stats = stats,
+	    .audit = audit,
 	    .answer = answer,
-	    .chores = chores_create(table, journal, maps, stats),
+	    .chores = chores_create(table, journal, maps, stats, audit),
 	};
 	if (turn->chores != NULL)
 		return turn;
@@ -79,14 +80,17 @@ void turn_finish(struct turn *turn, struct change *change)
 	struct entry *entry = change->entry;
 	if (change->request.kind == REQUEST_REMOVE) {
 		turn->stats->removes++;
-		audit_remove(entry, &change->request.origin);
+		audit_remove(turn->audit, entry,
+			     &change->request.origin.caller);
 		journal_unref(turn->journal, entry->segment);
 		table_remove(turn->table, entry);
 		answer(turn, &change->request, OUTCOME_OK, 0);
 		return;
 	}
-	if (!change->inserted)
+	if (!change->inserted) {
 		journal_unref(turn->journal, change->old_segment);
+		table_drop_caller(turn->table, change->old_caller);
+	}
 	if (change->who_changed)
 		free(change->old_who);
 	if (change->publish) {
@@ -96,11 +100,28 @@ void turn_finish(struct turn *turn, struct change *change)
 	table_grant(turn->table, entry);
 	if (change->inserted) {
 		turn->stats->adds++;
-		audit_authorize(entry, &change->request.origin);
+		audit_authorize(turn->audit, entry,
+				&change->request.origin.caller);
 	} else {
 		turn->stats->refreshes++;
+		audit_refresh(turn->audit, entry,
+			      &change->request.origin.caller);
 	}
 	answer(turn, &change->request, OUTCOME_OK, entry->expiry_s);
+}
+
+static void undo_account(struct turn *turn, struct change *change)
+{
+	struct entry *entry = change->entry;
+	if (change->who_changed) {
+		free(entry->who);
+		entry->who = change->old_who;
+	} else {
+		entry->who->adds = change->old_adds;
+	}
+	entry->last_s = change->old_last_s;
+	table_drop_caller(turn->table, entry->caller);
+	entry->caller = change->old_caller;
 }
 
 /* As if the request had never come; the newest change first. */
@@ -115,10 +136,7 @@ static void undo(struct turn *turn, struct change *change)
 		table_remove(turn->table, entry);
 	} else if (change->request.kind == REQUEST_ADD) {
 		table_set_expiry(turn->table, entry, change->old_expiry_s);
-		if (change->who_changed) {
-			free(entry->who);
-			entry->who = change->old_who;
-		}
+		undo_account(turn, change);
 		entry->flags = change->old_flags;
 	} else {
 		entry->flags = change->old_flags;
@@ -150,16 +168,46 @@ static bool wait_for_held(struct turn *turn, const struct request *request)
 	return true;
 }
 
-static void set_who(struct change *change)
+/* Who first asked for the entry, and when, how often: of a new one. */
+static void open_account(struct turn *turn, struct change *change,
+			 int64_t now_s)
 {
 	struct entry *entry = change->entry;
-	if (change->request.who == NULL ||
-	    who_equal(entry->who, change->request.who))
-		return;
-	change->who_changed = true;
-	change->old_who = entry->who;
+	entry->last_s = clock_fit(now_s);
+	entry->caller =
+	    table_take_caller(turn->table, &change->request.origin.caller);
 	entry->who = change->request.who;
 	change->request.who = NULL;
+	if (entry->who != NULL)
+		entry->who->first_s = entry->last_s;
+}
+
+/* One add more. An add without names leaves those that are there. */
+static bool continue_account(struct turn *turn, struct change *change,
+			     int64_t now_s)
+{
+	struct entry *entry = change->entry;
+	struct who *who = change->request.who;
+	uint32_t first_s = entry_first_s(entry), adds = entry_adds(entry);
+	if (entry->who == NULL && who == NULL &&
+	    (who = change->request.who = who_nameless()) == NULL)
+		return false;
+	change->old_adds = adds;
+	change->old_last_s = entry->last_s;
+	change->old_caller = entry->caller;
+	change->who_changed =
+	    who != NULL && (entry->who == NULL || !who_equal(entry->who, who));
+	if (change->who_changed) {
+		change->old_who = entry->who;
+		change->request.who = NULL;
+		entry->who = who;
+		who->first_s = first_s;
+	}
+	entry->who->adds = adds + (adds < UINT32_MAX);
+	entry->last_s = clock_fit(now_s);
+	entry->caller =
+	    table_take_caller(turn->table, &change->request.origin.caller);
+	return true;
 }
 
 /* An entry that is not there yet; NULL: no room. */
@@ -188,16 +236,20 @@ static bool apply_add(struct turn *turn, struct change *change, int64_t now_s)
 			return false;
 		change->entry = entry;
 		change->inserted = true;
+		open_account(turn, change, now_s);
 	} else {
 		change->old_expiry_s = entry->expiry_s;
 		change->old_flags = entry->flags;
-		if (expiry_s > entry->expiry_s &&
-		    !table_set_expiry(turn->table, entry, expiry_s))
+		if (!continue_account(turn, change, now_s))
 			return false;
+		if (expiry_s > entry->expiry_s &&
+		    !table_set_expiry(turn->table, entry, expiry_s)) {
+			undo_account(turn, change);
+			return false;
+		}
 	}
 	if (change->publish)
 		entry->flags |= ENTRY_PENDING;
-	set_who(change);
 	return true;
 }
 

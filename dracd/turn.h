@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "audit.h"
 #include "config.h"
 #include "journal.h"
 #include "maps.h"
@@ -33,7 +34,7 @@ struct request {
 	uint32_t version; /* of the protocol; the answer's business */
 	struct address address;
 	int64_t lifetime_s;
-	char *who; /* as in table.h; from here on the turn's */
+	struct who *who; /* or NULL; from here on the turn's */
 	struct origin origin;
 };
 
@@ -45,7 +46,8 @@ struct turn;
 /* All of these must outlive the turn. */
 struct turn *turn_create(const struct config *config, struct table *table,
 			 struct journal *journal, struct maps *maps,
-			 struct stats *stats, turn_answer *answer);
+			 struct stats *stats, struct audit *audit,
+			 turn_answer *answer);
 /* Answers what is still held with OUTCOME_SYSERR, after undoing it. */
 void turn_free(struct turn *turn);
 

@@ -13,8 +13,10 @@ struct change {
 	struct request request;
 	struct entry *entry;
 	int64_t old_expiry_s;
-	char *old_who;        /* when who_changed */
+	struct who *old_who;  /* when who_changed */
 	uint32_t old_segment; /* when journaled */
+	uint32_t old_last_s, old_adds;
+	uint16_t old_caller; /* ours to drop, unless inserted */
 	uint8_t old_flags;
 	bool inserted, who_changed;
 	bool publish;   /* needs the maps before the answer */
@@ -32,6 +34,7 @@ struct turn {
 	struct journal *journal;
 	struct maps *maps;
 	struct stats *stats;
+	struct audit *audit;
 	turn_answer *answer;
 	struct chores *chores;
 

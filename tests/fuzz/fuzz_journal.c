@@ -97,7 +97,25 @@ static void put_right(uint8_t *data, size_t len, uint32_t number)
 	}
 }
 
-/* What can be decoded is encoded to the same bytes, but for the filling. */
+static bool same_text(const char *a, uint8_t a_len, const char *b,
+		      uint8_t b_len)
+{
+	return a_len == b_len && (a_len == 0 || memcmp(a, b, a_len) == 0);
+}
+
+static bool same_record(const struct record *a, const struct record *b)
+{
+	return a->type == b->type && address_equal(&a->address, &b->address) &&
+	       a->expiry_s == b->expiry_s &&
+	       address_equal(&a->caller, &b->caller) &&
+	       a->first_s == b->first_s && a->last_s == b->last_s &&
+	       a->adds == b->adds &&
+	       same_text(a->user, a->user_len, b->user, b->user_len) &&
+	       same_text(a->service, a->service_len, b->service,
+			 b->service_len);
+}
+
+/* What can be decoded, of whatever version, can be written anew. */
 static void check_records(const uint8_t *data, size_t len, uint32_t number)
 {
 	uint8_t again[SEGMENT_RECORD_MAX];
@@ -108,11 +126,9 @@ static void check_records(const uint8_t *data, size_t len, uint32_t number)
 						   &record)) > 0) {
 		size_t used = segment_encode(again, number, &record);
 
-		require(used <= taken);
+		require(used <= sizeof again);
 		require(segment_decode(again, used, number, &copy) == used);
-		require(memcmp(again + LENGTH_AT + 2, data + at + LENGTH_AT + 2,
-			       (size_t)RECORD_MIN - LENGTH_AT - 2 +
-				   record.user_len + record.service_len) == 0);
+		require(same_record(&record, &copy));
 		at += taken;
 	}
 }
@@ -177,6 +193,8 @@ static void check_same(struct table *table, struct table *second)
 		require(e->expiry_s > NOW);
 		require(service_may_relay(&config, &e->address));
 		require(found != NULL && found->expiry_s == e->expiry_s);
+		require(entry_adds(found) == entry_adds(e));
+		require(who_equal(found->who, e->who));
 	}
 }
 

@@ -78,6 +78,7 @@ static void end(void)
 	maps_close(maps);
 	journal_close(journal, 0);
 	table_free(service.table);
+	audit_free(service.audit);
 }
 
 static void begin(void)
@@ -94,8 +95,10 @@ static void begin(void)
 	require(journal != NULL);
 	maps = maps_open(&config, service.table, verify);
 	require(maps != NULL);
+	service.audit = audit_create();
+	require(service.audit != NULL);
 	service.turn = turn_create(&config, service.table, journal, maps,
-				   &stats, service_answer);
+				   &stats, service.audit, service_answer);
 	require(service.turn != NULL);
 	atexit(end);
 }
@@ -114,6 +117,7 @@ static void call(uint8_t how, const uint8_t *data, size_t len)
 	struct origin origin = {
 	    .send = send_held,
 	    .reply_max = how & BY_UDP ? RPC_DATAGRAM_MAX : RPC_REPLY_MAX,
+	    .local = true,
 	    .allowed = !(how & IS_DENIED),
 	    .caller = address_from_v4(0x7f000001),
 	};

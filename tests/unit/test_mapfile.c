@@ -76,7 +76,7 @@ static void assert_says_the_same(const char *file)
 		if (e == NULL)
 			continue;
 		assert_true(e->flags & ENTRY_IN_MAP);
-		snprintf(value, sizeof value, "%" PRId64, e->expiry_s);
+		snprintf(value, sizeof value, "%" PRIu32, e->expiry_s);
 		address_keys(&e->address, &keys);
 		for (int k = 0; k < keys.count; k++, wanted++) {
 			DBT key = {.data = keys.text[k],

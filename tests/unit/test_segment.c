@@ -19,6 +19,10 @@ static struct record example(void)
 	    .type = RECORD_PUT,
 	    .address = address_from_v4(0xc0000201),
 	    .expiry_s = 0x1122334455,
+	    .caller = address_from_v4(0xc6336407),
+	    .first_s = 0x01020304,
+	    .last_s = 0x11121314,
+	    .adds = 0x21222324,
 	    .user = user,
 	    .service = service,
 	    .user_len = sizeof user - 1,
@@ -57,7 +61,7 @@ static size_t decode(const uint8_t *data, size_t len, uint32_t number)
 static void header_bytes(void **state)
 {
 	uint8_t out[SEGMENT_HEADER],
-	    wanted[SEGMENT_HEADER] = "DRACDJNL\1\0\0\0\4\3\2\1";
+	    wanted[SEGMENT_HEADER] = "DRACDJNL\2\0\0\0\4\3\2\1";
 
 	(void)state;
 	put32(wanted + 16, (uint32_t)crc32(NUMBER, wanted, 16));
@@ -104,10 +108,12 @@ static void header_of_a_newer_version(void **state)
 static void record_bytes(void **state)
 {
 	static const uint8_t fields[] =
-	    "\0\0\0\0\x28\0\1\3\x55\x44\x33\x22\x11\0\0\0"
+	    "\0\0\0\0\x48\0\4\3\x55\x44\x33\x22\x11\0\0\0"
 	    "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1"
-	    "\4joepop3"; /* 40 bytes: no padding, the NUL is C's */
-	uint8_t out[SEGMENT_RECORD_MAX], wanted[40];
+	    "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc6\x33\x64\7"
+	    "\4\3\2\1\x14\x13\x12\x11\x24\x23\x22\x21"
+	    "\4joepop3\0\0\0"; /* and C's NUL: 72 */
+	uint8_t out[SEGMENT_RECORD_MAX], wanted[72];
 	struct record record = example();
 
 	(void)state;
@@ -117,11 +123,51 @@ static void record_bytes(void **state)
 	assert_memory_equal(out, wanted, sizeof wanted);
 }
 
+/* What the first version wrote is read for ever. */
+static void record_of_version_1(void **state)
+{
+	static const uint8_t fields[] =
+	    "\0\0\0\0\x28\0\1\3\x55\x44\x33\x22\x11\0\0\0"
+	    "\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\2\1"
+	    "\4joepop3"; /* 40 bytes: no padding, the NUL is C's */
+	static const struct address unknown;
+	uint8_t data[40];
+	struct record record, wanted = example();
+
+	(void)state;
+	memcpy(data, fields, sizeof data);
+	seal(data, sizeof data);
+	assert_int_equal(decode(data, sizeof data, NUMBER), sizeof data);
+	segment_decode(data, sizeof data, NUMBER, &record);
+	assert_int_equal(record.type, RECORD_PUT);
+	assert_true(address_equal(&record.address, &wanted.address));
+	assert_true(record.expiry_s == wanted.expiry_s);
+	assert_true(address_equal(&record.caller, &unknown));
+	assert_int_equal(record.first_s | record.last_s | record.adds, 0);
+	assert_int_equal(record.user_len, 3);
+	assert_memory_equal(record.user, "joe", 3);
+	assert_int_equal(record.service_len, 4);
+	assert_memory_equal(record.service, "pop3", 4);
+	for (size_t cut = 0; cut < sizeof data; cut++)
+		assert_int_equal(decode(data, cut, NUMBER), 0);
+}
+
+static void header_of_version_1(void **state)
+{
+	uint8_t header[SEGMENT_HEADER] = "DRACDJNL\1\0\0\0\4\3\2\1";
+
+	(void)state;
+	put32(header + 16, (uint32_t)crc32(NUMBER, header, 16));
+	assert_int_equal(segment_header_check(header, sizeof header, NUMBER),
+			 SEGMENT_OK);
+}
+
 static void check_round(struct record in)
 {
 	uint8_t out[SEGMENT_RECORD_MAX];
 	struct record back;
-	size_t len, used = 33 + (size_t)in.user_len + in.service_len;
+	size_t len, fixed = in.type == RECORD_PUT ? 61 : 33;
+	size_t used = fixed + (size_t)in.user_len + in.service_len;
 
 	memset(out, 0xa5, sizeof out);
 	len = segment_encode(out, NUMBER, &in);
@@ -136,6 +182,12 @@ static void check_round(struct record in)
 	assert_int_equal(back.type, in.type);
 	assert_true(address_equal(&back.address, &in.address));
 	assert_true(back.expiry_s == in.expiry_s);
+	if (in.type == RECORD_PUT) {
+		assert_true(address_equal(&back.caller, &in.caller));
+		assert_int_equal(back.first_s, in.first_s);
+		assert_int_equal(back.last_s, in.last_s);
+		assert_int_equal(back.adds, in.adds);
+	}
 	assert_int_equal(back.user_len, in.user_len);
 	assert_int_equal(back.service_len, in.service_len);
 	if (in.user_len > 0)
@@ -175,7 +227,12 @@ static void every_field(void **state)
 		memset(record.address.byte, 0, 16);
 		record.address.byte[i] = 0xff;
 		check_round(record);
+		memset(record.caller.byte, 0, 16);
+		record.caller.byte[i] = 0xff;
+		check_round(record);
 	}
+	record.first_s = record.last_s = record.adds = UINT32_MAX;
+	check_round(record);
 	record.type = RECORD_REMOVE;
 	check_round(record);
 	check_round((struct record){.type = RECORD_CLEAN});
@@ -242,9 +299,10 @@ static void lengths_that_lie(void **state)
 	}
 	segment_encode(out, NUMBER, &record);
 	for (int at = 0; at < 2; at++) { /* user's length, service's length */
-		uint8_t *field = out + (at == 0 ? 7 : 32), saved = *field;
+		uint8_t *field = out + (at == 0 ? 7 : 60), saved = *field;
 
-		for (unsigned value = saved + 1U; value < 256; value++) {
+		/* the four bytes of padding have room */
+		for (unsigned value = saved + 5U; value < 256; value++) {
 			*field = (uint8_t)value;
 			seal(out, len);
 			assert_int_equal(decode(out, len, NUMBER), 0);
@@ -269,7 +327,9 @@ int main(void)
 	    cmocka_unit_test(header_bytes),
 	    cmocka_unit_test(header_damaged),
 	    cmocka_unit_test(header_of_a_newer_version),
+	    cmocka_unit_test(header_of_version_1),
 	    cmocka_unit_test(record_bytes),
+	    cmocka_unit_test(record_of_version_1),
 	    cmocka_unit_test(every_field),
 	    cmocka_unit_test(damaged_in_any_bit),
 	    cmocka_unit_test(cut_at_any_byte),

@@ -189,7 +189,8 @@ static void stopped_while_held(void **state)
 	for (int i = 1; i < 4; i++)
 		assert_int_equal(answers[i].outcome, OUTCOME_SYSERR);
 	close(fd);
-	turn = turn_create(&config, table, journal, maps, &stats, note_answer);
+	turn = turn_create(&config, table, journal, maps, &stats, audit,
+			   note_answer);
 	assert_everywhere(A, 0);
 	assert_everywhere(B, 0);
 	assert_everywhere(C, NOW + LIFETIME);

@@ -31,6 +31,7 @@ static int answered;
 static struct map_config world_maps[2];
 static struct config config;
 static struct stats stats;
+static struct audit *audit;
 static struct table *table;
 static struct journal *journal;
 static struct maps *maps;
@@ -60,7 +61,10 @@ static inline void world_begin(void)
 	maps = journal ? maps_open(&config, table, true) : NULL;
 	capture_end();
 	assert_non_null(maps);
-	turn = turn_create(&config, table, journal, maps, &stats, note_answer);
+	audit = audit_create();
+	assert_non_null(audit);
+	turn = turn_create(&config, table, journal, maps, &stats, audit,
+			   note_answer);
 	assert_non_null(turn);
 }
 
@@ -70,6 +74,7 @@ static inline void world_end(void)
 	maps_close(maps);
 	journal_close(journal, 0);
 	table_free(table);
+	audit_free(audit);
 	turn = NULL;
 }
 
