@@ -24,6 +24,8 @@ enum {
 	CELL_SIZE = DRAC_USER_MAX + 1,
 	GAP = 2,
 	NAME_MIN = 8, /* not cut below that */
+	LEFT_WIDTH = sizeof "366d00h" - 1,
+	WHEN_WIDTH = sizeof "Nov 22 04:25" - 1,
 	RECENT_S = 182 * 24 * 3600,
 };
 
@@ -112,12 +114,22 @@ static size_t next_char(const char *text, const char **shown, size_t *shown_len,
 	return len;
 }
 
+/* Most names, and a million of them is not rare. */
+static bool is_plain(const char *text)
+{
+	while (*text >= ' ' && *text <= '~')
+		text++;
+	return *text == '\0';
+}
+
 static int text_width(const char *text)
 {
 	const char *shown;
 	size_t shown_len;
 	int width, all = 0;
 
+	if (is_plain(text))
+		return (int)strlen(text);
 	while (*text != '\0') {
 		text += next_char(text, &shown, &shown_len, &width);
 		all += width;
@@ -133,6 +145,11 @@ static void print_cell(const char *text, int room, bool pad)
 	size_t shown_len;
 	int width;
 
+	if (!cut && is_plain(text)) {
+		left -= (int)strlen(text);
+		fputs(text, stdout);
+		text = "";
+	}
 	while (*text != '\0') {
 		text += next_char(text, &shown, &shown_len, &width);
 		if (width > left)
@@ -153,19 +170,29 @@ void columns_begin(struct columns *columns, int64_t now_s)
 	columns->now_s = now_s;
 	for (int i = 0; i < COLUMNS_COUNT; i++)
 		columns->width[i] = (int)strlen(titles[i]);
+	columns->width[LEFT] = LEFT_WIDTH;
+	columns->width[FIRST] = WHEN_WIDTH;
+	columns->width[LAST] = WHEN_WIDTH;
+}
+
+static void widen(struct columns *columns, int column, int width)
+{
+	if (width > columns->width[column])
+		columns->width[column] = width;
 }
 
 void columns_measure(struct columns *columns, const struct drac_entry *entry)
 {
 	char cell[CELL_SIZE];
 
-	for (int i = 0; i < COLUMNS_COUNT; i++) {
-		int width;
-
-		write_cell(columns, entry, i, cell);
-		width = text_width(cell);
-		if (width > columns->width[i])
-			columns->width[i] = width;
+	widen(columns, ADDRESS, text_width(entry->address));
+	widen(columns, USER, text_width(entry->user));
+	widen(columns, SERVICE, text_width(entry->service));
+	widen(columns, CALLER, text_width(entry->caller));
+	if (entry->adds > columns->adds) {
+		columns->adds = entry->adds;
+		write_cell(columns, entry, ADDS, cell);
+		widen(columns, ADDS, text_width(cell));
 	}
 }
 
