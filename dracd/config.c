@@ -1,7 +1,7 @@
 /*
  * config: the file is read by libconfuse, the command line wins over it. Each
- * value is checked where it stands in the file, so that a message can name
- * the line, and read once more when the whole file is known to be right.
+ * value is checked by validate.c where it stands in the file, and read once
+ * more when the whole file is known to be right.
  */
 #include "config.h"
 
@@ -16,32 +16,16 @@
 #include "log.h"
 #include "options.h"
 #include "setting.h"
+#include "validate.h"
 
 #define DEFAULT_MAP "btree:/var/lib/dracd/dracd.db"
 #define DEFAULT_LOOKUP "{\"unix:/run/dracd/map.sock\"}"
 enum {
 	DEFAULT_CAPACITY = 65536,
-	CAPACITY_MAX = 100000000,
-	ENTRIES_MAX = 1000000000,
-	CONNECTIONS_MAX = 1000000,
 	FILE_MAX = 1024 * 1024, /* bytes of a configuration file */
 	QUOTED_MAX = 256,       /* of a value in a message */
 	FAULT_MAX = 512,
 };
-
-/* ---- messages about the file ---- */
-
-/* For validators; the last value of opt is wrong, and `right` says why. */
-static int fault(cfg_t *cfg, cfg_opt_t *opt, const char *value,
-		 const char *right)
-{
-	char quoted[QUOTED_MAX];
-
-	log_write(LOG_ERR, "%s:%d: setting \"%s\": %s: %s", cfg->filename,
-		  cfg->line, opt->name, log_quote(value, quoted, sizeof quoted),
-		  right);
-	return -1;
-}
 
 /* What libconfuse itself has found: syntax, unknown names, types. */
 static void on_error(cfg_t *cfg, const char *format, va_list ap)
@@ -51,123 +35,6 @@ static void on_error(cfg_t *cfg, const char *format, va_list ap)
 	vsnprintf(what, sizeof what, format, ap);
 	log_write(LOG_ERR, "%s:%d: %s; see dracd.conf(5)", cfg->filename,
 		  cfg->line, what);
-}
-
-/* ---- one validator for each kind of setting ---- */
-
-static const char *last_text(cfg_opt_t *opt)
-{
-	const char *text = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
-
-	return text != NULL ? text : "";
-}
-
-static int check_duration(cfg_t *cfg, cfg_opt_t *opt)
-{
-	int64_t seconds;
-	const char *right = setting_duration(last_text(opt), &seconds);
-
-	return right == NULL ? 0 : fault(cfg, opt, last_text(opt), right);
-}
-
-static int check_path(cfg_t *cfg, cfg_opt_t *opt)
-{
-	char *path = NULL;
-	const char *right = setting_path(last_text(opt), &path);
-
-	free(path);
-	return right == NULL ? 0 : fault(cfg, opt, last_text(opt), right);
-}
-
-static int check_durability(cfg_t *cfg, cfg_opt_t *opt)
-{
-	const char *text = last_text(opt);
-
-	if (strcmp(text, "os") == 0 || strcmp(text, "disk") == 0)
-		return 0;
-	return fault(cfg, opt, text, "write \"os\" or \"disk\"");
-}
-
-static int check_listen(cfg_t *cfg, cfg_opt_t *opt)
-{
-	struct listen_config listen;
-	const char *right = setting_listen(last_text(opt), &listen);
-
-	if (right != NULL)
-		return fault(cfg, opt, last_text(opt), right);
-	setting_listen_free(&listen);
-	return 0;
-}
-
-static int check_lookup(cfg_t *cfg, cfg_opt_t *opt)
-{
-	struct listen_config lookup;
-	const char *right = setting_lookup(last_text(opt), &lookup);
-
-	if (right != NULL)
-		return fault(cfg, opt, last_text(opt), right);
-	setting_listen_free(&lookup);
-	return 0;
-}
-
-static int check_never(cfg_t *cfg, cfg_opt_t *opt)
-{
-	char why[PREFIX_FAULT_MAX];
-	const char *right = prefix_fault(last_text(opt), why);
-
-	return right == NULL ? 0 : fault(cfg, opt, last_text(opt), right);
-}
-
-static int check_range(cfg_t *cfg, cfg_opt_t *opt, long min, long max)
-{
-	long n = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
-	char value[32], right[64];
-
-	if (n >= min && n <= max)
-		return 0;
-	snprintf(value, sizeof value, "%ld", n);
-	snprintf(right, sizeof right, "not a number from %ld to %ld", min, max);
-	return fault(cfg, opt, value, right);
-}
-
-static int check_capacity(cfg_t *cfg, cfg_opt_t *opt)
-{
-	return check_range(cfg, opt, 1, CAPACITY_MAX);
-}
-
-static int check_entries(cfg_t *cfg, cfg_opt_t *opt)
-{
-	return check_range(cfg, opt, 1, ENTRIES_MAX);
-}
-
-static int check_connections(cfg_t *cfg, cfg_opt_t *opt)
-{
-	return check_range(cfg, opt, 1, CONNECTIONS_MAX);
-}
-
-static int check_ipv6_prefix(cfg_t *cfg, cfg_opt_t *opt)
-{
-	return check_range(cfg, opt, CONFIG_IPV6_PREFIX_MIN,
-			   CONFIG_IPV6_PREFIX_MAX);
-}
-
-/* Called when a map section has been read: its title, and no path twice. */
-static int check_map(cfg_t *cfg, cfg_opt_t *opt)
-{
-	unsigned last = cfg_opt_size(opt) - 1;
-	const char *title = cfg_title(cfg_opt_getnsec(opt, last));
-	struct map_config map = {0}, other = {0};
-	const char *right = setting_map(title, &map);
-
-	for (unsigned i = 0; right == NULL && i < last; i++) {
-		right = setting_map(cfg_title(cfg_opt_getnsec(opt, i)), &other);
-		if (right == NULL && strcmp(map.path, other.path) == 0)
-			right = "another map has this file; name each once";
-		free(other.path);
-		other.path = NULL;
-	}
-	free(map.path);
-	return right == NULL ? 0 : fault(cfg, opt, title, right);
 }
 
 /* ---- the file ---- */
@@ -192,8 +59,11 @@ static cfg_t *new_parser(void)
 	    CFG_STR("allow-file", "/etc/mail/dracd.allow", CFGF_NONE),
 	    CFG_BOOL("hosts-access", cfg_true, CFGF_NONE),
 	    CFG_STR("user", "dracd", CFGF_NONE),
+	    CFG_STR_LIST("read-allow", NULL, CFGF_NONE),
 	    CFG_STR_LIST("never", NULL, CFGF_NONE),
 	    CFG_INT("max-entries", 1000000, CFGF_NONE),
+	    CFG_INT("max-addresses-per-user", 0, CFGF_NONE),
+	    CFG_STR("on-limit", "oldest", CFGF_NONE),
 	    CFG_INT("max-connections", 4096, CFGF_NONE),
 	    CFG_INT("max-connections-per-address", 128, CFGF_NONE),
 	    CFG_STR("idle-timeout", "30s", CFGF_NONE),
@@ -204,21 +74,7 @@ static cfg_t *new_parser(void)
 	if (cfg == NULL)
 		return NULL;
 	cfg_set_error_function(cfg, on_error);
-	cfg_set_validate_func(cfg, "lifetime", check_duration);
-	cfg_set_validate_func(cfg, "map", check_map);
-	cfg_set_validate_func(cfg, "map|capacity", check_capacity);
-	cfg_set_validate_func(cfg, "journal", check_path);
-	cfg_set_validate_func(cfg, "durability", check_durability);
-	cfg_set_validate_func(cfg, "listen", check_listen);
-	cfg_set_validate_func(cfg, "lookup", check_lookup);
-	cfg_set_validate_func(cfg, "ipv6-prefix", check_ipv6_prefix);
-	cfg_set_validate_func(cfg, "allow-file", check_path);
-	cfg_set_validate_func(cfg, "never", check_never);
-	cfg_set_validate_func(cfg, "max-entries", check_entries);
-	cfg_set_validate_func(cfg, "max-connections", check_connections);
-	cfg_set_validate_func(cfg, "max-connections-per-address",
-			      check_connections);
-	cfg_set_validate_func(cfg, "idle-timeout", check_duration);
+	validate_all(cfg);
 	return cfg;
 }
 
@@ -353,17 +209,18 @@ static bool take_all_sockets(struct config *c, cfg_t *cfg)
 			    &c->lookup_count);
 }
 
-static bool take_never(struct config *c, cfg_t *cfg)
+/* A list of prefixes; *count is right also when it fails. */
+static bool take_prefixes(cfg_t *cfg, const char *name,
+			  struct prefix **prefixes, size_t *count)
 {
-	unsigned n = cfg_size(cfg, "never");
+	unsigned n = cfg_size(cfg, name);
 
-	c->never = calloc(n + 1, sizeof *c->never);
-	if (c->never == NULL)
+	*prefixes = calloc(n + 1, sizeof **prefixes);
+	if (*prefixes == NULL)
 		return false;
-	for (; c->never_count < n; c->never_count++)
-		if (!prefix_from_text(
-			&c->never[c->never_count],
-			cfg_getnstr(cfg, "never", (unsigned)c->never_count)))
+	for (; *count < n; ++*count)
+		if (!prefix_from_text(&(*prefixes)[*count],
+				      cfg_getnstr(cfg, name, (unsigned)*count)))
 			return false;
 	return true;
 }
@@ -380,6 +237,11 @@ static bool take_file(struct config *c, cfg_t *cfg)
 	c->max_connections = (uint32_t)cfg_getint(cfg, "max-connections");
 	c->max_connections_per_address =
 	    (uint32_t)cfg_getint(cfg, "max-connections-per-address");
+	c->max_addresses_per_user =
+	    (uint32_t)cfg_getint(cfg, "max-addresses-per-user");
+	c->on_limit = strcmp(cfg_getstr(cfg, "on-limit"), "refuse") == 0
+			  ? LIMIT_REFUSE
+			  : LIMIT_OLDEST;
 	c->ipv6_prefix = (uint32_t)cfg_getint(cfg, "ipv6-prefix");
 	return c->user != NULL &&
 	       setting_duration(cfg_getstr(cfg, "lifetime"), &c->lifetime_s) ==
@@ -390,7 +252,9 @@ static bool take_file(struct config *c, cfg_t *cfg)
 	       setting_path(cfg_getstr(cfg, "allow-file"), &c->allow_file) ==
 		   NULL &&
 	       take_maps(c, cfg) && take_all_sockets(c, cfg) &&
-	       take_never(c, cfg);
+	       take_prefixes(cfg, "never", &c->never, &c->never_count) &&
+	       take_prefixes(cfg, "read-allow", &c->read_allow,
+			     &c->read_allow_count);
 }
 
 /* ---- what the command line says of it ---- */
@@ -506,5 +370,6 @@ void config_free(struct config *config)
 	free(config->allow_file);
 	free(config->user);
 	free(config->never);
+	free(config->read_allow);
 	free(config);
 }

@@ -21,10 +21,12 @@ enum {
 	 */
 	CONFIG_IPV6_PREFIX_MIN = 32,
 	CONFIG_IPV6_PREFIX_MAX = 128, /* each address for itself */
+	CONFIG_PER_USER_MAX = 1000,   /* max-addresses-per-user */
 	CONFIG_LIFETIME_MAX_S = 366 * 24 * 3600,
 };
 
 enum durability { DURABILITY_OS, DURABILITY_DISK };
+enum on_limit { LIMIT_OLDEST, LIMIT_REFUSE };
 enum map_type { MAP_BTREE, MAP_HASH, MAP_LMDB };
 
 struct map_config {
@@ -64,7 +66,11 @@ struct config {
 	char *user; /* "": stay who you are */
 	struct prefix *never;
 	size_t never_count;
+	struct prefix *read_allow;
+	size_t read_allow_count;
 	uint32_t max_entries;
+	uint32_t max_addresses_per_user; /* 0: any number */
+	enum on_limit on_limit;
 	uint32_t max_connections;
 	uint32_t max_connections_per_address;
 	int64_t idle_timeout_s;

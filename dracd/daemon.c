@@ -13,13 +13,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "caller.h"
 #include "clock.h"
 #include "journal.h"
 #include "log.h"
 #include "loop.h"
 #include "maps.h"
 #include "notify.h"
+#include "reload.h"
 #include "restore.h"
 #include "rpcbind.h"
 #include "service.h"
@@ -67,98 +67,8 @@ struct daemon {
 	((struct daemon *)(void *)((char *)(watch)-offsetof(struct daemon,     \
 							    member)))
 
-/* ---- reload -------------------------------------------------------------- */
-
-static bool same_maps(const struct config *a, const struct config *b)
-{
-	if (a->map_count != b->map_count)
-		return false;
-	for (size_t i = 0; i < a->map_count; i++)
-		if (a->maps[i].type != b->maps[i].type ||
-		    strcmp(a->maps[i].path, b->maps[i].path) != 0 ||
-		    a->maps[i].nul != b->maps[i].nul)
-			return false;
-	return true;
-}
-
-static bool same_sockets(const struct listen_config *a, size_t a_count,
-			 const struct listen_config *b, size_t b_count)
-{
-	if (a_count != b_count)
-		return false;
-	for (size_t i = 0; i < a_count; i++)
-		if (strcmp(a[i].text, b[i].text) != 0)
-			return false;
-	return true;
-}
-
-/* What is open stays open until a restart; say so if it should be another. */
-static void warn_fixed(const struct config *old, const struct config *new)
-{
-	const struct {
-		const char *name;
-		bool same;
-	} fixed[] = {
-	    {"map", same_maps(old, new)},
-	    {"listen", same_sockets(old->listen, old->listen_count, new->listen,
-				    new->listen_count)},
-	    {"lookup", same_sockets(old->lookup, old->lookup_count, new->lookup,
-				    new->lookup_count)},
-	    {"ipv6-prefix", old->ipv6_prefix == new->ipv6_prefix},
-	    {"journal", strcmp(old->journal, new->journal) == 0},
-	    {"durability", old->durability == new->durability},
-	    {"rpcbind", old->rpcbind == new->rpcbind},
-	    {"user", strcmp(old->user, new->user) == 0},
-	    {"allow-file", strcmp(old->allow_file, new->allow_file) == 0},
-	    {"hosts-access", old->hosts_access == new->hosts_access},
-	};
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
-		if (!fixed[i].same)
-			log_write(LOG_WARNING,
-				  "setting \"%s\" has changed: restart dracd "
-				  "to apply it",
-				  fixed[i].name);
-}
-
-static void take_over_never(struct config *to, struct config *from)
-{
-	struct prefix *never = to->never;
-	size_t count = to->never_count;
-	to->never = from->never;
-	to->never_count = from->never_count;
-	from->never = never;
-	from->never_count = count;
-}
-
-/* Nobody waits for the answer to what a reload removes. */
-static void send_nowhere(const struct origin *origin, const void *reply,
-			 size_t len)
-{
-	(void)origin;
-	(void)reply;
-	(void)len;
-}
-
-/* What may not relay any more goes, as if somebody had removed it. */
-static void remove_never(struct daemon *daemon)
-{
-	struct request request = {
-	    .kind = REQUEST_REMOVE,
-	    .origin = {.send = send_nowhere,
-		       .local = true,
-		       .caller = caller_local(geteuid())},
-	};
-	uint32_t slots = table_slots(daemon->table);
-	for (uint32_t slot = 1; slot <= slots; slot++) {
-		const struct entry *entry = table_at(daemon->table, slot);
-		if (entry == NULL ||
-		    service_may_relay(daemon->config, &entry->address))
-			continue;
-		table_revoke(daemon->table, entry);
-		request.address = entry->address;
-		turn_request(daemon->turn, &request, daemon->service.now_s);
-	}
-}
+/* ---- signals and timers ----------------------------------------------------
+ */
 
 static void reload(struct daemon *daemon)
 {
@@ -166,16 +76,7 @@ static void reload(struct daemon *daemon)
 	notify_reloading();
 	bool done = config_load(daemon->argc, daemon->argv, &new) == 0;
 	if (done) {
-		struct config *config = daemon->config;
-		warn_fixed(config, new);
-		config->lifetime_s = new->lifetime_s;
-		config->max_entries = new->max_entries;
-		config->max_connections = new->max_connections;
-		config->max_connections_per_address =
-		    new->max_connections_per_address;
-		config->idle_timeout_s = new->idle_timeout_s;
-		take_over_never(config, new);
-		remove_never(daemon);
+		reload_apply(&daemon->service, daemon->config, new);
 		config_free(new);
 	}
 	if (!access_reload(daemon->access))
@@ -184,9 +85,6 @@ static void reload(struct daemon *daemon)
 		  done ? "done" : "errors; what was wrong stays as it was");
 	notify_ready();
 }
-
-/* ---- signals and timers ----------------------------------------------------
- */
 
 static void signals_ready(struct watch *watch, uint32_t events)
 {
@@ -394,6 +292,9 @@ static bool open_rooms(struct daemon *daemon)
 	if (daemon->maps == NULL)
 		return false;
 	grant_all(daemon->table);
+	if (daemon->config->max_addresses_per_user > 0 &&
+	    !table_know_users(daemon->table))
+		return false;
 	daemon->audit = audit_create();
 	if (daemon->audit == NULL)
 		return false;

@@ -157,6 +157,8 @@ int main(int argc, char *argv[])
 		config_free(config);
 		return error;
 	}
+	access_set_readers(access, config->read_allow,
+			   config->read_allow_count);
 	int channel = config->foreground ? -1 : go_background();
 	bool foreground = config->foreground;
 	map_library_init();

@@ -1,6 +1,5 @@
 /*
- * prefixes: see prefixes.h. Owns a node for each slot, in slabs that never
- * move.
+ * prefixes: see prefixes.h. Owns a node for each slot.
  */
 #include "prefixes.h"
 
@@ -8,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLAB = 1024 }; /* nodes in a slab */
+#include "slabs.h"
 
 struct node {
 	RB_ENTRY(node) link;
@@ -21,8 +20,7 @@ RB_HEAD(nodes, node);
 struct prefixes {
 	struct nodes nodes;
 	struct address mask;
-	struct node **slab; /* slot s is slab[s / SLAB][s % SLAB] */
-	uint32_t slabs;     /* some of them may be missing */
+	struct slabs slots; /* of struct node */
 };
 
 /* The latest expiry of a prefix comes first. */
@@ -49,6 +47,7 @@ struct prefixes *prefixes_create(uint32_t bits)
 	if (prefixes == NULL)
 		return NULL;
 	RB_INIT(&prefixes->nodes);
+	prefixes->slots.size = sizeof(struct node);
 	for (uint32_t i = 0; i < bits; i++)
 		prefixes->mask.byte[i / 8] |= (uint8_t)(0x80 >> i % 8);
 	return prefixes;
@@ -58,9 +57,7 @@ void prefixes_free(struct prefixes *prefixes)
 {
 	if (prefixes == NULL)
 		return;
-	for (uint32_t i = 0; i < prefixes->slabs; i++)
-		free(prefixes->slab[i]);
-	free(prefixes->slab);
+	slabs_free(&prefixes->slots);
 	free(prefixes);
 }
 
@@ -77,30 +74,12 @@ static struct address masked(const struct prefixes *prefixes,
 /* NULL: nobody has made room for it. */
 static struct node *node_at(const struct prefixes *prefixes, uint32_t slot)
 {
-	if (slot / SLAB >= prefixes->slabs ||
-	    prefixes->slab[slot / SLAB] == NULL)
-		return NULL;
-	return &prefixes->slab[slot / SLAB][slot % SLAB];
+	return slabs_at(&prefixes->slots, slot);
 }
 
 bool prefixes_reserve(struct prefixes *prefixes, uint32_t slot)
 {
-	uint32_t number = slot / SLAB, wanted = prefixes->slabs;
-
-	if (number >= wanted) {
-		wanted = 2 * number + 16;
-		struct node **grown =
-		    reallocarray(prefixes->slab, wanted, sizeof(*grown));
-		if (grown == NULL)
-			return false;
-		memset(grown + prefixes->slabs, 0,
-		       (wanted - prefixes->slabs) * sizeof(*grown));
-		prefixes->slab = grown;
-		prefixes->slabs = wanted;
-	}
-	if (prefixes->slab[number] == NULL)
-		prefixes->slab[number] = calloc(SLAB, sizeof(struct node));
-	return prefixes->slab[number] != NULL;
+	return slabs_reserve(&prefixes->slots, slot);
 }
 
 void prefixes_clear(struct prefixes *prefixes, uint32_t slot)

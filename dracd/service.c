@@ -185,6 +185,7 @@ void service_answer(const struct request *request, enum outcome outcome,
 	    [OUTCOME_OK] = DRAC3_OK,
 	    [OUTCOME_SYSERR] = DRAC3_SYSERR,
 	    [OUTCOME_NOTFOUND] = DRAC3_NOTFOUND,
+	    [OUTCOME_PERM] = DRAC3_PERM,
 	};
 	xdrmem_create(&out, (char *)reply + RPC_REPLY_HEADER,
 		      sizeof(reply) - RPC_REPLY_HEADER, XDR_ENCODE);

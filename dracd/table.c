@@ -12,6 +12,7 @@
 #include "caller.h"
 #include "clock.h"
 #include "prefixes.h"
+#include "users.h"
 
 enum {
 	SLAB = 1024,          /* entries in a slab */
@@ -49,6 +50,7 @@ struct table {
 	uint32_t dirty_head, dirty_tail;
 	struct callers *callers;
 	struct prefixes *prefixes; /* NULL: nobody asks by prefix */
+	struct users *users;       /* NULL: nobody asks by user */
 };
 
 _Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
@@ -206,6 +208,7 @@ void table_free(struct table *table)
 	for (uint32_t i = 0; i < table->slabs; i++)
 		free(table->slab[i]);
 	prefixes_free(table->prefixes);
+	users_free(table->users);
 	callers_free(table->callers);
 	free(table->chunk);
 	free(table->slab);
@@ -373,6 +376,71 @@ int64_t table_prefix_expiry(const struct table *table,
 		   : 0;
 }
 
+/* ---- users ----------------------------------------------------------------
+ */
+
+static int last_compare(const void *a, const void *b)
+{
+	const struct entry *x = *(const struct entry *const *)a;
+	const struct entry *y = *(const struct entry *const *)b;
+	return (x->last_s > y->last_s) - (x->last_s < y->last_s);
+}
+
+/* In their order, since that is quick. */
+static bool join_all(struct table *table)
+{
+	const struct entry **all = calloc(table->count + 1, sizeof(*all));
+	uint32_t count = 0;
+	bool joined = all != NULL;
+	for (uint32_t slot = 1; slot < table->used && joined; slot++) {
+		joined = users_reserve(table->users, slot);
+		if (joined && table_at(table, slot) != NULL)
+			all[count++] = at(table, slot);
+	}
+	if (joined)
+		qsort(all, count, sizeof(struct entry *), last_compare);
+	for (uint32_t i = 0; i < count && joined; i++)
+		joined = table_join_user(table, all[i]);
+	free(all);
+	return joined;
+}
+
+bool table_know_users(struct table *table)
+{
+	table->users = users_create();
+	return table->users != NULL && join_all(table);
+}
+
+bool table_knows_users(const struct table *table)
+{
+	return table->users != NULL;
+}
+
+bool table_join_user(struct table *table, const struct entry *entry)
+{
+	const char *user = who_user(entry->who);
+	return table->users == NULL || user[0] == '\0' ||
+	       users_join(table->users, entry->index, user, entry->last_s);
+}
+
+void table_leave_user(struct table *table, const struct entry *entry)
+{
+	if (table->users != NULL)
+		users_leave(table->users, entry->index);
+}
+
+struct entry *table_user_first(struct table *table, const char *user)
+{
+	uint32_t slot = table->users ? users_first(table->users, user) : NONE;
+	return slot != NONE ? at(table, slot) : NULL;
+}
+
+struct entry *table_user_next(struct table *table, const struct entry *entry)
+{
+	uint32_t slot = users_next(table->users, entry->index);
+	return slot != NONE ? at(table, slot) : NULL;
+}
+
 /* ---- entries ---------------------------------------------------------- */
 
 static struct entry *slot_get(struct table *table)
@@ -406,6 +474,8 @@ struct entry *table_insert(struct table *table, const struct address *address,
 	entry->address = *address;
 	if ((is_shared(table, address) &&
 	     !prefixes_reserve(table->prefixes, entry->index)) ||
+	    (table->users != NULL &&
+	     !users_reserve(table->users, entry->index)) ||
 	    !order_link(table, entry, expiry_s)) {
 		slot_put(table, entry);
 		return NULL;
@@ -426,6 +496,7 @@ void table_remove(struct table *table, struct entry *entry)
 	*link = entry->hash_next;
 	order_unlink(table, entry);
 	table_revoke(table, entry);
+	table_leave_user(table, entry);
 	table_clear_dirty(table, entry);
 	callers_drop(table->callers, entry->caller);
 	free(entry->who);

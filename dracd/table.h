@@ -100,6 +100,23 @@ void table_revoke(struct table *table, const struct entry *entry);
 int64_t table_prefix_expiry(const struct table *table,
 			    const struct address *address);
 
+/*
+ * The entries of each user, for max-addresses-per-user: from now on, those
+ * that are there included. Without it the rest here does nothing and costs
+ * nothing. False: out of memory.
+ */
+bool table_know_users(struct table *table);
+bool table_knows_users(const struct table *table);
+/*
+ * Counts the entry among those of its user, if it has one; ends with
+ * table_leave_user() and table_remove(). False: out of memory.
+ */
+bool table_join_user(struct table *table, const struct entry *entry);
+void table_leave_user(struct table *table, const struct entry *entry);
+/* The one whose last add is longest ago, and the next one. NULL: no more. */
+struct entry *table_user_first(struct table *table, const char *user);
+struct entry *table_user_next(struct table *table, const struct entry *entry);
+
 void table_mark_dirty(struct table *table, struct entry *entry);
 void table_clear_dirty(struct table *table, struct entry *entry);
 /* The one marked first; NULL: none. */

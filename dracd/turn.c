@@ -6,13 +6,14 @@
  */
 #include <stdlib.h>
 
-#include "clock.h"
+#include "limit.h"
 #include "log.h"
 #include "turn_impl.h"
 
 enum {
 	RETRY_MS = 1,       /* between two tries for the lock */
 	WAITING_MAX = 8192, /* requests; more are answered SYSERR */
+	ROUNDS_MAX = 16,    /* of a pass, in which they are tried again */
 	/*
 	 * A refresh of an entry whose published value ends sooner than this
 	 * is published before the answer, like a new address.
@@ -63,7 +64,8 @@ struct turn *turn_create(const struct config *config, struct table *table,
 static void answer(struct turn *turn, struct request *request,
 		   enum outcome outcome, int64_t expiry_s)
 {
-	turn->answer(request, outcome, expiry_s);
+	if (!request->silent)
+		turn->answer(request, outcome, expiry_s);
 	free(request->who);
 	request->who = NULL;
 }
@@ -89,10 +91,8 @@ void turn_finish(struct turn *turn, struct change *change)
 	}
 	if (!change->inserted) {
 		journal_unref(turn->journal, change->old_segment);
-		table_drop_caller(turn->table, change->old_caller);
+		account_settle(turn, change);
 	}
-	if (change->who_changed)
-		free(change->old_who);
 	if (change->publish) {
 		entry->flags = ENTRY_IN_MAP;
 		table_clear_dirty(turn->table, entry);
@@ -110,20 +110,6 @@ void turn_finish(struct turn *turn, struct change *change)
 	answer(turn, &change->request, OUTCOME_OK, entry->expiry_s);
 }
 
-static void undo_account(struct turn *turn, struct change *change)
-{
-	struct entry *entry = change->entry;
-	if (change->who_changed) {
-		free(entry->who);
-		entry->who = change->old_who;
-	} else {
-		entry->who->adds = change->old_adds;
-	}
-	entry->last_s = change->old_last_s;
-	table_drop_caller(turn->table, entry->caller);
-	entry->caller = change->old_caller;
-}
-
 /* As if the request had never come; the newest change first. */
 static void undo(struct turn *turn, struct change *change)
 {
@@ -136,10 +122,11 @@ static void undo(struct turn *turn, struct change *change)
 		table_remove(turn->table, entry);
 	} else if (change->request.kind == REQUEST_ADD) {
 		table_set_expiry(turn->table, entry, change->old_expiry_s);
-		undo_account(turn, change);
+		account_undo(turn, change);
 		entry->flags = change->old_flags;
 	} else {
 		entry->flags = change->old_flags;
+		table_join_user(turn->table, entry);
 	}
 }
 
@@ -156,6 +143,15 @@ void turn_refuse_all(struct turn *turn, struct changes *changes)
 	changes->count = 0;
 }
 
+static bool reserve_changes(struct changes *changes, size_t more)
+{
+	while (changes->room < changes->count + more)
+		if (!turn_reserve((void **)&changes->change, changes->room,
+				  &changes->room, sizeof(*changes->change)))
+			return false;
+	return true;
+}
+
 /* ---- applying --------------------------------------------------------- */
 
 static bool wait_for_held(struct turn *turn, const struct request *request)
@@ -165,48 +161,6 @@ static bool wait_for_held(struct turn *turn, const struct request *request)
 			  &turn->waiting_room, sizeof(*request)))
 		return false;
 	turn->waiting[turn->waiting_count++] = *request;
-	return true;
-}
-
-/* Who first asked for the entry, and when, how often: of a new one. */
-static void open_account(struct turn *turn, struct change *change,
-			 int64_t now_s)
-{
-	struct entry *entry = change->entry;
-	entry->last_s = clock_fit(now_s);
-	entry->caller =
-	    table_take_caller(turn->table, &change->request.origin.caller);
-	entry->who = change->request.who;
-	change->request.who = NULL;
-	if (entry->who != NULL)
-		entry->who->first_s = entry->last_s;
-}
-
-/* One add more. An add without names leaves those that are there. */
-static bool continue_account(struct turn *turn, struct change *change,
-			     int64_t now_s)
-{
-	struct entry *entry = change->entry;
-	struct who *who = change->request.who;
-	uint32_t first_s = entry_first_s(entry), adds = entry_adds(entry);
-	if (entry->who == NULL && who == NULL &&
-	    (who = change->request.who = who_nameless()) == NULL)
-		return false;
-	change->old_adds = adds;
-	change->old_last_s = entry->last_s;
-	change->old_caller = entry->caller;
-	change->who_changed =
-	    who != NULL && (entry->who == NULL || !who_equal(entry->who, who));
-	if (change->who_changed) {
-		change->old_who = entry->who;
-		change->request.who = NULL;
-		entry->who = who;
-		who->first_s = first_s;
-	}
-	entry->who->adds = adds + (adds < UINT32_MAX);
-	entry->last_s = clock_fit(now_s);
-	entry->caller =
-	    table_take_caller(turn->table, &change->request.origin.caller);
 	return true;
 }
 
@@ -236,15 +190,18 @@ static bool apply_add(struct turn *turn, struct change *change, int64_t now_s)
 			return false;
 		change->entry = entry;
 		change->inserted = true;
-		open_account(turn, change, now_s);
+		if (!account_open(turn, change, now_s)) {
+			table_remove(turn->table, entry);
+			return false;
+		}
 	} else {
 		change->old_expiry_s = entry->expiry_s;
 		change->old_flags = entry->flags;
-		if (!continue_account(turn, change, now_s))
+		if (!account_continue(turn, change, now_s))
 			return false;
 		if (expiry_s > entry->expiry_s &&
 		    !table_set_expiry(turn->table, entry, expiry_s)) {
-			undo_account(turn, change);
+			account_undo(turn, change);
 			return false;
 		}
 	}
@@ -275,6 +232,64 @@ static bool must_wait(const struct turn *turn, const struct entry *entry,
 	       (kind == REQUEST_REMOVE || (entry->flags & ENTRY_REMOVING));
 }
 
+static void apply_remove(struct turn *turn, struct change *change)
+{
+	change->old_flags = change->entry->flags;
+	change->entry->flags |= ENTRY_PENDING | ENTRY_REMOVING;
+	table_leave_user(turn->table, change->entry);
+}
+
+/* One of the same user makes room for the request's address. */
+static void put_out(struct turn *turn, struct entry *entry,
+		    const struct request *request)
+{
+	struct change change = {
+	    .request = {.kind = REQUEST_REMOVE,
+			.address = entry->address,
+			.silent = true,
+			.origin = request->origin},
+	    .entry = entry,
+	    .publish = true,
+	};
+	apply_remove(turn, &change);
+	turn->now.change[turn->now.count++] = change;
+}
+
+static void refuse_user(struct turn *turn, struct request *request)
+{
+	turn->stats->denied++;
+	audit_deny_limit(turn->audit, &request->origin.caller,
+			 &request->address, request->who,
+			 turn->config->max_addresses_per_user);
+	answer(turn, request, OUTCOME_PERM, 0);
+}
+
+static void wait_or_refuse(struct turn *turn, struct request *request)
+{
+	if (!wait_for_held(turn, request))
+		refuse(turn, request);
+}
+
+/* Nothing is in its way: the table follows, with all of it or nothing. */
+static void apply(struct turn *turn, struct change *change,
+		  const struct verdict *verdict, int64_t now_s)
+{
+	const struct request request = change->request;
+	if (!reserve_changes(&turn->now, 1 + verdict->count)) {
+		refuse(turn, &change->request);
+		return;
+	}
+	if (request.kind == REQUEST_REMOVE) {
+		apply_remove(turn, change);
+	} else if (!apply_add(turn, change, now_s)) {
+		refuse(turn, &change->request);
+		return;
+	}
+	turn->now.change[turn->now.count++] = *change;
+	for (size_t i = 0; i < verdict->count; i++)
+		put_out(turn, verdict->victim[i], &request);
+}
+
 void turn_request(struct turn *turn, const struct request *request,
 		  int64_t now_s)
 {
@@ -282,6 +297,7 @@ void turn_request(struct turn *turn, const struct request *request,
 	    .request = *request,
 	    .entry = table_find(turn->table, &request->address),
 	};
+	struct verdict verdict;
 	struct entry *entry = change.entry;
 	change.publish = needs_maps(entry, request->kind, now_s);
 	if (request->kind == REQUEST_REMOVE &&
@@ -290,23 +306,18 @@ void turn_request(struct turn *turn, const struct request *request,
 		return;
 	}
 	if (must_wait(turn, entry, change.publish, request->kind)) {
-		if (!wait_for_held(turn, request))
-			refuse(turn, &change.request);
+		wait_or_refuse(turn, &change.request);
 		return;
 	}
-	if (!turn_reserve((void **)&turn->now.change, turn->now.count,
-			  &turn->now.room, sizeof(change))) {
-		refuse(turn, &change.request);
-		return;
-	}
-	if (request->kind == REQUEST_REMOVE) {
-		change.old_flags = entry->flags;
-		entry->flags |= ENTRY_PENDING | ENTRY_REMOVING;
-	} else if (!apply_add(turn, &change, now_s)) {
-		refuse(turn, &change.request);
-		return;
-	}
-	turn->now.change[turn->now.count++] = change;
+	limit_judge(turn, request, entry, now_s, &verdict);
+	change.publish = change.publish || verdict.count > 0;
+	if (verdict.what == LIMIT_REACHED)
+		refuse_user(turn, &change.request);
+	else if (verdict.what == LIMIT_WAIT ||
+		 (verdict.count > 0 && turn->held.count > 0))
+		wait_or_refuse(turn, &change.request);
+	else
+		apply(turn, &change, &verdict, now_s);
 }
 
 /* The first change of an entry that the maps must see; NULL: none. */
@@ -356,7 +367,9 @@ void turn_commit(struct turn *turn, int64_t now_s, bool idle)
 {
 	commit_journal(turn);
 	commit_maps(turn, now_s, idle);
-	while (turn->held.count == 0 && turn->waiting_count > 0) {
+	for (int round = 0; round < ROUNDS_MAX && turn->held.count == 0 &&
+			    turn->waiting_count > 0;
+	     round++) {
 		admit_waiting(turn, now_s);
 		commit_journal(turn);
 		commit_maps(turn, now_s, false);
@@ -370,6 +383,8 @@ int turn_timeout_ms(struct turn *turn, int64_t now_s)
 {
 	if (turn->held.count > 0)
 		return RETRY_MS;
+	if (turn->waiting_count > 0)
+		return 0;
 	return chores_timeout_ms(turn->chores, now_s);
 }
 

@@ -27,6 +27,7 @@ enum outcome {
 	OUTCOME_OK,
 	OUTCOME_SYSERR,   /* undone */
 	OUTCOME_NOTFOUND, /* remove: no such entry */
+	OUTCOME_PERM,     /* add: the user has max-addresses-per-user */
 };
 
 struct request {
@@ -34,6 +35,7 @@ struct request {
 	uint32_t version; /* of the protocol; the answer's business */
 	struct address address;
 	int64_t lifetime_s;
+	bool silent;     /* nobody waits for the answer */
 	struct who *who; /* or NULL; from here on the turn's */
 	struct origin origin;
 };

@@ -1,6 +1,7 @@
 /*
- * turn_impl: what turn.c (requests, and how the table follows them) and
- * commit.c (how journal and maps follow the table) share. For those two only.
+ * turn_impl: what turn.c (requests, and how the table follows them) with
+ * account.c and limit.c, and commit.c (how journal and maps follow the table)
+ * share. For those only.
  */
 #ifndef DRACD_TURN_IMPL_H
 #define DRACD_TURN_IMPL_H
@@ -58,6 +59,14 @@ void turn_finish(struct turn *turn, struct change *change);
 void turn_undo_all(struct turn *turn, struct changes *changes);
 /* Answers all with OUTCOME_SYSERR and empties the list. */
 void turn_refuse_all(struct turn *turn, struct changes *changes);
+
+/* account.c: the account of a new entry. False: out of memory; remove it. */
+bool account_open(struct turn *turn, struct change *change, int64_t now_s);
+/* Of one that is there: one add more. False: out of memory, nothing changed. */
+bool account_continue(struct turn *turn, struct change *change, int64_t now_s);
+void account_undo(struct turn *turn, struct change *change);
+/* The change stands, what would undo it goes. */
+void account_settle(struct turn *turn, struct change *change);
 
 /* commit.c: `now` goes to the journal, and is answered or held. */
 void commit_journal(struct turn *turn);

@@ -16,13 +16,15 @@ import struct
 PROG = 900101
 NULL = 0
 ADD = 1
-REMOVE, QUERY, LIST, STATS = 2, 3, 4, 5
+REMOVE, QUERY, LIST, STATS, EVENTS = 2, 3, 4, 5, 6
 
 # addstat of versions 1 and 2
 ADD_SUCCESS, ADD_PERM, ADD_SYSERR, ADD_UNKOWN = range(4)
 # drac3_status
 OK, PERM, SYSERR, INVALID, NOTFOUND = range(5)
 PAGE_MAX = 32
+# drac3_event_kind
+AUTHORIZE, REFRESH, REMOVED, EXPIRE, DENY = range(5)
 
 # accept_stat and reject_stat of RFC 5531
 SUCCESS, PROG_UNAVAIL, PROG_MISMATCH, PROC_UNAVAIL, GARBAGE_ARGS, SYSTEM_ERR = \
@@ -51,9 +53,9 @@ class Refused(Exception):
 
 # stat: accept_stat, or reject_stat when denied; body: what follows it.
 Reply = collections.namedtuple("Reply", "xid denied stat body")
-Entry = collections.namedtuple("Entry", "address expiry user service")
-# An IPv4 entry of a list without names: length, address, expiry, two lengths.
-BARE = struct.pack(">I4sqII", 4, bytes(4), 0, 0, 0)
+Entry = collections.namedtuple(
+    "Entry", "address expiry user service first last adds caller")
+Event = collections.namedtuple("Event", "kind time entry")
 
 
 # ---- bytes ----------------------------------------------------------------
@@ -140,23 +142,19 @@ class Reader:
         self.at += length + -length % 4
         return data
 
-    def entries(self, count):
-        """So many entries; short work where all are IPv4 without names."""
-        size = count * len(BARE)
-        if self.body[self.at:self.at + 4] != BARE[:4] or \
-                len(self.body) != self.at + size + 8:
-            return [self.entry() for _ in range(count)]
-        found = [Entry(socket.inet_ntoa(a), e, "", "") for _, a, e, _ in
-                 struct.iter_unpack(">I4sqQ",
-                                    self.body[self.at:self.at + size])]
-        self.at += size
-        return found
+    def text(self):
+        return self.opaque().decode()
 
     def entry(self):
         address = self.opaque()
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-        return Entry(socket.inet_ntop(family, address), self.take(">q"), self.opaque().decode(),
-                     self.opaque().decode())
+        text = socket.inet_ntop(family, address) if address else ""
+        return Entry(text, self.take(">q"), self.text(), self.text(),
+                     self.take(">q"), self.take(">q"), self.take(">Q"),
+                     self.text())
+
+    def event(self):
+        return Event(self.take(">I"), self.take(">q"), self.entry())
 
 
 # ---- carriers ---------------------------------------------------------------
@@ -295,7 +293,7 @@ class Client:
         status = answer.take(">I")
         if status != OK:
             return status, [], 0
-        entries = answer.entries(answer.take(">I"))
+        entries = [answer.entry() for _ in range(answer.take(">I"))]
         return status, entries, answer.take(">Q")
 
     def table(self):
@@ -308,6 +306,15 @@ class Client:
             entries.update((e.address, e) for e in page)
             if not cookie:
                 return entries
+
+    def events(self, cookie=0, maximum=PAGE_MAX):
+        """(status, events, next cookie, lost)"""
+        answer = self.result(3, EVENTS, struct.pack(">QI", cookie, maximum))
+        status = answer.take(">I")
+        if status != OK:
+            return status, [], 0, 0
+        events = [answer.event() for _ in range(answer.take(">I"))]
+        return status, events, answer.take(">Q"), answer.take(">Q")
 
     def stats(self):
         answer = self.result(3, STATS)
