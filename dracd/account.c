@@ -1,6 +1,7 @@
 /*
  * account: what an entry keeps of its adds (who, when, how often, by whom),
- * as an add changes it and as an undone one leaves it. For turn.c only.
+ * as an add changes it and as an undone one leaves it. For turn.c and admit.c
+ * only.
  */
 #include <stdlib.h>
 

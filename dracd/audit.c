@@ -119,18 +119,33 @@ static void note_denial(struct audit *audit, const struct address *caller,
 
 /* ---- lines --------------------------------------------------------------- */
 
-/* "address=... user=... service=... caller=..." and what follows it. */
-static void write_entry(int priority, const char *what,
-			const struct entry *entry, const struct address *caller)
+/* The address may relay. */
+static void write_grant(int priority, const char *what,
+			const struct entry *entry, const struct address *by)
 {
-	char address[ADDRESS_TEXT_MAX], by[CALLER_TEXT_MAX];
+	char address[ADDRESS_TEXT_MAX], caller[CALLER_TEXT_MAX];
 	char user[WHO_QUOTED_MAX], service[WHO_QUOTED_MAX];
 	log_write(priority,
 		  "%s address=%s expiry=%" PRIu32
-		  " caller=%s user=%s service=%s first=%" PRIu32
-		  " last=%" PRIu32 " adds=%" PRIu32,
+		  " caller=%s user=%s service=%s adds=%" PRIu32,
 		  what, address_text(&entry->address, address), entry->expiry_s,
-		  caller_text(caller, by),
+		  caller_text(by, caller),
+		  log_quote(who_user(entry->who), user, sizeof(user)),
+		  log_quote(who_service(entry->who), service, sizeof(service)),
+		  entry_adds(entry));
+}
+
+/* It may not any more: what there was to tell about it. */
+static void write_end(int priority, const char *what, const struct entry *entry,
+		      const struct address *by)
+{
+	char address[ADDRESS_TEXT_MAX], caller[CALLER_TEXT_MAX];
+	char user[WHO_QUOTED_MAX], service[WHO_QUOTED_MAX];
+	log_write(priority,
+		  "%s address=%s caller=%s user=%s service=%s first=%" PRIu32
+		  " last=%" PRIu32 " adds=%" PRIu32,
+		  what, address_text(&entry->address, address),
+		  caller_text(by, caller),
 		  log_quote(who_user(entry->who), user, sizeof(user)),
 		  log_quote(who_service(entry->who), service, sizeof(service)),
 		  entry_first_s(entry), entry->last_s, entry_adds(entry));
@@ -141,7 +156,7 @@ void audit_authorize(struct audit *audit, const struct entry *entry,
 {
 	note_entry(audit, EVENT_AUTHORIZE, entry, by);
 	if (may_speak(audit))
-		write_entry(LOG_INFO, "authorize", entry, by);
+		write_grant(LOG_INFO, "authorize", entry, by);
 }
 
 void audit_refresh(struct audit *audit, const struct entry *entry,
@@ -149,7 +164,7 @@ void audit_refresh(struct audit *audit, const struct entry *entry,
 {
 	note_entry(audit, EVENT_REFRESH, entry, by);
 	if (may_mutter(audit))
-		write_entry(LOG_DEBUG, "refresh", entry, by);
+		write_grant(LOG_DEBUG, "refresh", entry, by);
 }
 
 void audit_remove(struct audit *audit, const struct entry *entry,
@@ -157,7 +172,7 @@ void audit_remove(struct audit *audit, const struct entry *entry,
 {
 	note_entry(audit, EVENT_REMOVE, entry, by);
 	if (may_speak(audit))
-		write_entry(LOG_INFO, "remove", entry, by);
+		write_end(LOG_INFO, "remove", entry, by);
 }
 
 void audit_expire(struct audit *audit, const struct entry *entry,
@@ -165,7 +180,7 @@ void audit_expire(struct audit *audit, const struct entry *entry,
 {
 	note_entry(audit, EVENT_EXPIRE, entry, caller);
 	if (may_mutter(audit))
-		write_entry(LOG_DEBUG, "expire", entry, caller);
+		write_end(LOG_DEBUG, "expire", entry, caller);
 }
 
 void audit_deny(struct audit *audit, const struct address *caller,

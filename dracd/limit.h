@@ -1,6 +1,6 @@
 /*
  * limit: how many addresses a user may have at a time. It judges an add; what
- * follows from that is the turn's. Only for turn.c.
+ * follows from that is the turn's. Only for admit.c.
  */
 #ifndef DRACD_LIMIT_H
 #define DRACD_LIMIT_H

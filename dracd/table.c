@@ -2,9 +2,6 @@
  * table: see table.h. Owns the memory of all entries. Links are slot numbers
  * (4 bytes) rather than pointers: an entry is one cache line.
  */
-#include "table.h"
-
-#include <bsd/sys/tree.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -12,45 +9,12 @@
 #include "caller.h"
 #include "clock.h"
 #include "prefixes.h"
+#include "table_impl.h"
 #include "users.h"
 
 enum {
-	SLAB = 1024,          /* entries in a slab */
 	CHUNK = 4096,         /* bucket heads in a chunk of the directory */
 	FIRST_BUCKETS = 1024, /* a power of two, at most CHUNK */
-	NONE = 0,             /* no slot */
-};
-
-/* All entries that expire in one second, in no particular order. */
-struct second {
-	RB_ENTRY(second) node;
-	int64_t at_s;
-	uint32_t head;
-	struct second *next_free;
-};
-
-RB_HEAD(seconds, second);
-
-struct table {
-	struct entry **slab; /* slot s is slab[s / SLAB][s % SLAB] */
-	uint32_t slabs, slab_room;
-	uint32_t used; /* slots ever handed out; slot 0 is never */
-	uint32_t free; /* list through hash_next */
-	uint32_t count;
-
-	uint32_t **chunk; /* bucket b is chunk[b / CHUNK][b % CHUNK] */
-	uint32_t chunks, chunk_room;
-	uint32_t round; /* buckets when this round of splits began */
-	uint32_t split; /* the bucket to split next */
-	uint64_t seed[2];
-
-	struct seconds seconds;
-	struct second *free_seconds; /* kept, so that undoing never allocates */
-	struct second *recent;       /* the last one linked to, or NULL */
-	uint32_t dirty_head, dirty_tail;
-	struct callers *callers;
-	struct prefixes *prefixes; /* NULL: nobody asks by prefix */
-	struct users *users;       /* NULL: nobody asks by user */
 };
 
 _Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
@@ -67,11 +31,6 @@ struct entry *table_at(struct table *table, uint32_t slot)
 {
 	struct entry *entry = &table->slab[slot / SLAB][slot % SLAB];
 	return entry->index == slot ? entry : NULL;
-}
-
-static struct entry *at(const struct table *table, uint32_t slot)
-{
-	return &table->slab[slot / SLAB][slot % SLAB];
 }
 
 static uint32_t *bucket(const struct table *table, uint32_t number)
@@ -374,71 +333,6 @@ int64_t table_prefix_expiry(const struct table *table,
 	return is_shared(table, address)
 		   ? prefixes_latest(table->prefixes, address)
 		   : 0;
-}
-
-/* ---- users ----------------------------------------------------------------
- */
-
-static int last_compare(const void *a, const void *b)
-{
-	const struct entry *x = *(const struct entry *const *)a;
-	const struct entry *y = *(const struct entry *const *)b;
-	return (x->last_s > y->last_s) - (x->last_s < y->last_s);
-}
-
-/* In their order, since that is quick. */
-static bool join_all(struct table *table)
-{
-	const struct entry **all = calloc(table->count + 1, sizeof(*all));
-	uint32_t count = 0;
-	bool joined = all != NULL;
-	for (uint32_t slot = 1; slot < table->used && joined; slot++) {
-		joined = users_reserve(table->users, slot);
-		if (joined && table_at(table, slot) != NULL)
-			all[count++] = at(table, slot);
-	}
-	if (joined)
-		qsort(all, count, sizeof(struct entry *), last_compare);
-	for (uint32_t i = 0; i < count && joined; i++)
-		joined = table_join_user(table, all[i]);
-	free(all);
-	return joined;
-}
-
-bool table_know_users(struct table *table)
-{
-	table->users = users_create();
-	return table->users != NULL && join_all(table);
-}
-
-bool table_knows_users(const struct table *table)
-{
-	return table->users != NULL;
-}
-
-bool table_join_user(struct table *table, const struct entry *entry)
-{
-	const char *user = who_user(entry->who);
-	return table->users == NULL || user[0] == '\0' ||
-	       users_join(table->users, entry->index, user, entry->last_s);
-}
-
-void table_leave_user(struct table *table, const struct entry *entry)
-{
-	if (table->users != NULL)
-		users_leave(table->users, entry->index);
-}
-
-struct entry *table_user_first(struct table *table, const char *user)
-{
-	uint32_t slot = table->users ? users_first(table->users, user) : NONE;
-	return slot != NONE ? at(table, slot) : NULL;
-}
-
-struct entry *table_user_next(struct table *table, const struct entry *entry)
-{
-	uint32_t slot = users_next(table->users, entry->index);
-	return slot != NONE ? at(table, slot) : NULL;
 }
 
 /* ---- entries ---------------------------------------------------------- */

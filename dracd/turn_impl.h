@@ -1,7 +1,7 @@
 /*
- * turn_impl: what turn.c (requests, and how the table follows them) with
- * account.c and limit.c, and commit.c (how journal and maps follow the table)
- * share. For those only.
+ * turn_impl: what turn.c (the pass), admit.c (requests, and how the table
+ * follows them) with account.c and limit.c, and commit.c (how journal and maps
+ * follow the table) share. For those only.
  */
 #ifndef DRACD_TURN_IMPL_H
 #define DRACD_TURN_IMPL_H
@@ -53,6 +53,10 @@ struct turn {
 /* Makes room for one more element of an array. */
 bool turn_reserve(void **array, size_t count, size_t *room, size_t size);
 
+/* turn.c: the answer; the request is done with. */
+void turn_reply(struct turn *turn, struct request *request,
+		enum outcome outcome, int64_t expiry_s);
+void turn_refuse(struct turn *turn, struct request *request);
 /* turn.c: the change stands, and is answered. */
 void turn_finish(struct turn *turn, struct change *change);
 /* As if the requests had never come; the newest change first. */

@@ -290,6 +290,14 @@ static void page(struct answerer *a, bool stream)
 		put(a, 0x6a6f6521);
 		put(a, 3);
 		put(a, 0x706f7000);
+		put(a, 0);
+		put(a, 1999990000);
+		put(a, 0);
+		put(a, 1999998200);
+		put(a, 0);
+		put(a, 3);
+		put(a, 4);
+		put(a, 0x3a3a3a31);
 	}
 	put(a, 0);
 	put(a, 7);
