@@ -1,5 +1,6 @@
 """dracctl: runs the command of a build; and a server that is hostile."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -91,7 +92,8 @@ class Hostile(threading.Thread):
                 connection = self.socket.accept()[0]
             except OSError:
                 return
-            self.serve(connection)
+            with contextlib.suppress(OSError):      # it has gone
+                self.serve(connection)
 
     def serve(self, connection):
         with connection, connection.makefile("rwb") as file:

@@ -207,15 +207,16 @@ def test_flush(three, daemon):
 # ---- watch --------------------------------------------------------------------
 
 class Watch:
-    def __init__(self, ctl, *args):
-        self.out = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            ctl.command("watch", *args), stdout=self.out,
-            stderr=subprocess.PIPE, text=True)
+    def __init__(self, ctl, path, *args):
+        self.path = path
+        with open(path, "w") as out:
+            self.process = subprocess.Popen(
+                ctl.command("watch", *args), stdout=out,
+                stderr=subprocess.PIPE, text=True)
 
     def lines(self):
-        self.out.seek(0)
-        return self.out.read().splitlines()
+        """Those that are whole."""
+        return self.path.read_text().split("\n")[:-1]
 
     def wait(self, word):
         wait_for(lambda: any(word in line for line in self.lines()), 10, word)
@@ -229,24 +230,24 @@ class Watch:
 
 
 @pytest.fixture
-def watch(ctl):
+def watch(ctl, tmp_path):
     """watch(args) -> a Watch that is past its beginning."""
     made = []
 
     def start(*args):
-        made.append(Watch(ctl, *args))
-        # It shows only what happens after its first call.
-        for i in range(10000):
+        made.append(Watch(ctl, tmp_path / ("watch%d" % len(made)), *args))
+
+        def is_past():      # it shows what happens after its first call
             ctl.well("add", "203.0.113.1", "--user", "marker")
-            if made[-1].lines():
-                return made[-1]
-        return None
+            return made[-1].lines()
+
+        wait_for(is_past, 10, "watch")
+        return made[-1]
 
     yield start
     for each in made:
         each.process.kill()
         each.process.communicate()
-        each.out.close()
 
 
 def test_watch(ctl, watch):
