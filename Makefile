@@ -270,7 +270,7 @@ lint: ; @tests/deps $(BUILD_DEPS) $(TEST_DEPS) $(LINT_DEPS)
 	clang-format --dry-run -Werror $(SOURCES)
 	$(MAKE) --no-print-directory CI=1 B=$(B)/lint-gcc all $(patsubst $(B)/%,$(B)/lint-gcc/%,$(UNIT) $(TOOLS))
 	$(MAKE) --no-print-directory CI=1 CC=clang B=$(B)/lint-clang all
-	clang-tidy --quiet --warnings-as-errors='*' $(filter dracd/%.c libdrac/%.c,$(SOURCES)) -- \
+	clang-tidy --quiet --warnings-as-errors='*' $(filter dracd/%.c libdrac/%.c dracctl/%.c,$(SOURCES)) -- \
 	    -std=gnu11 $(patsubst -I$(B)/gen,-isystem $(B)/lint-gcc/gen,$(CPPFLAGS))
 	mandoc -Tlint -Wwarning $(MANUALS)
 

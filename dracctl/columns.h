@@ -15,7 +15,7 @@ enum { COLUMNS_COUNT = 8 };
 
 struct columns {
 	int64_t now_s;
-	uint64_t adds; /* the most that were measured */
+	uint64_t adds;            /* the most that were measured */
 	int width[COLUMNS_COUNT]; /* 0: left out */
 };
 
