@@ -88,7 +88,7 @@ def test_empty_list_refuses_everybody(dracd):
         assert client.add1("192.0.2.3") == ADD_SUCCESS
 
 
-def test_refused_caller_can_do_nothing(dracd):
+def test_refused_caller_changes_nothing(dracd):
     daemon = dracd()
     daemon.allow.write_text("host 127.0.0.2\n")
     daemon.start()
@@ -98,10 +98,6 @@ def test_refused_caller_can_do_nothing(dracd):
         assert client.add2("2001:db8::9") == ADD_PERM
         assert client.add3("192.0.2.9")[0] == rpcraw.PERM
         assert client.remove("192.0.2.1") == rpcraw.PERM
-        assert client.query("192.0.2.1")[0] == rpcraw.PERM
-        assert client.page()[0] == rpcraw.PERM
-        with pytest.raises(RuntimeError):
-            client.stats()
     assert set(daemon.map()) == {b"192.0.2.1"}
 
 
