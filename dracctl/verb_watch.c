@@ -1,6 +1,7 @@
 /* verb_watch: events as they happen, until SIGINT or SIGTERM. */
 #include <inttypes.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -10,7 +11,7 @@
 #include "say.h"
 #include "verb.h"
 
-enum { POLL_MS = 250, MS_NS = 1000000 };
+enum { POLL_MS = 250, RETRY_MS = 1000, S_MS = 1000, MS_NS = 1000000 };
 
 static volatile sig_atomic_t ended;
 
@@ -105,9 +106,18 @@ static int show(struct talk *talk, uint64_t *cookie, size_t *count, bool json)
 	return DRAC_OK;
 }
 
+static void sleep_ms(long ms)
+{
+	const struct timespec pause = {.tv_sec = ms / S_MS,
+				       .tv_nsec = ms % S_MS * MS_NS};
+
+	nanosleep(&pause, NULL);
+}
+
+/* A server that is started anew is waited for; one that never was, not. */
 int verb_watch(struct talk *talk, const struct options *options)
 {
-	const struct timespec pause = {.tv_nsec = POLL_MS * MS_NS};
+	bool silent = false;
 	uint64_t cookie = 0;
 	size_t count;
 
@@ -115,12 +125,22 @@ int verb_watch(struct talk *talk, const struct options *options)
 	while (!ended) {
 		int result = show(talk, &cookie, &count, options->json);
 
+		if (result == DRAC_NOANSWER && cookie != 0) {
+			if (!silent)
+				talk_failed(talk, "watch", "", result);
+			silent = true;
+			sleep_ms(RETRY_MS);
+			continue;
+		}
 		if (result != DRAC_OK)
 			return talk_failed(talk, "watch", "", result);
+		if (silent)
+			say_error("watch: %s answers again", talk->server);
+		silent = false;
 		if (fflush(stdout) != 0)
 			break; /* main says so */
 		if (count == 0)
-			nanosleep(&pause, NULL);
+			sleep_ms(POLL_MS);
 	}
 	return EX_OK;
 }

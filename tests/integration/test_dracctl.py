@@ -302,11 +302,17 @@ def test_watch_says_what_was_lost(ctl, daemon, watch):
     assert sum(lost) >= 10000 - len(shown) and len(shown) < 10000
 
 
-def test_watch_ends_with_its_server(ctl, daemon, watch):
+def test_watch_outlives_its_server(ctl, daemon, watch):
+    """What the new one tells is shown; a line on standard error for each."""
     seen = watch()
     daemon.stop()
-    errors = seen.process.communicate(timeout=10)[1]
-    assert seen.process.returncode == UNAVAILABLE and daemon.unix in errors
+    line = seen.process.stderr.readline()
+    assert line.startswith("dracctl: watch: " + ctl.server), line
+    daemon.start()
+    ctl.well("add", "192.0.2.1", "--user", "later")
+    assert "answers again" in seen.process.stderr.readline()
+    seen.wait("later")
+    seen.end()
 
 
 # ---- what is wrong -------------------------------------------------------------
