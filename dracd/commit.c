@@ -256,5 +256,6 @@ void commit_maps(struct turn *turn, int64_t now_s, bool idle)
 	for (size_t i = 0; i < turn->held.count; i++)
 		turn_finish(turn, &turn->held.change[i]);
 	turn->held.count = 0;
+	turn->held_mark = (struct journal_mark){0}; /* it stands */
 	turn->held_until_ns = 0;
 }

@@ -358,6 +358,22 @@ static void many_expire_together(void **state)
 	}
 }
 
+/* What a chore cannot do takes nothing back that has been answered. */
+static void an_expiry_fails(void **state)
+{
+	(void)state;
+	ask(REQUEST_ADD, B, 5, NOW);
+	commit(NOW, false);
+	add(A, NOW);
+	commit(NOW, false);
+	assert_answer(1, A, OUTCOME_OK, NOW + LIFETIME);
+	limit_file_size(100);
+	commit(NOW + 10, true);
+	limit_file_size(-1);
+	assert_everywhere(A, NOW + LIFETIME);
+	assert_true(table_says(B) == NOW + 5); /* not gone yet */
+}
+
 int main(void)
 {
 #define TEST(name)                                                             \
@@ -377,6 +393,7 @@ int main(void)
 	    TEST(disk_of_a_map_is_full),
 	    TEST(map_is_gone),
 	    TEST(many_expire_together),
+	    TEST(an_expiry_fails),
 	};
 
 	map_library_init();
