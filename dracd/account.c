@@ -21,23 +21,30 @@ bool account_open(struct turn *turn, struct change *change, int64_t now_s)
 	return table_join_user(turn->table, entry);
 }
 
-/* Never NULL afterwards. The names of an add that has none are not taken. */
+/*
+ * An add without names leaves those that are there, unless they are of an
+ * authorization that is over.
+ */
 static bool take_names(struct change *change)
 {
 	struct entry *entry = change->entry;
 	struct who *who = change->request.who;
 	uint32_t first_s = entry_first_s(entry);
-	if (who == NULL && entry->who == NULL)
-		who = change->request.who = who_nameless();
-	if (who == NULL)
-		return entry->who != NULL;
-	if (entry->who != NULL && who_equal(entry->who, who))
+	if (who == NULL && entry->who == NULL && !change->revived) {
+		who = who_nameless();
+		if (who == NULL)
+			return false;
+	} else if (!change->revived &&
+		   (who == NULL ||
+		    (entry->who != NULL && who_equal(entry->who, who)))) {
 		return true;
+	}
 	change->who_changed = true;
 	change->old_who = entry->who;
 	change->request.who = NULL;
 	entry->who = who;
-	who->first_s = first_s;
+	if (who != NULL)
+		who->first_s = first_s;
 	return true;
 }
 
@@ -48,10 +55,14 @@ bool account_continue(struct turn *turn, struct change *change, int64_t now_s)
 	change->old_adds = adds;
 	change->old_last_s = entry->last_s;
 	change->old_caller = entry->caller;
+	change->revived = entry->expiry_s <= now_s;
 	if (!take_names(change))
 		return false;
-	entry->who->adds = adds + (adds < UINT32_MAX);
 	entry->last_s = clock_fit(now_s);
+	if (change->revived && entry->who != NULL)
+		entry->who->first_s = entry->last_s;
+	else if (entry->who != NULL)
+		entry->who->adds = adds + (adds < UINT32_MAX);
 	entry->caller =
 	    table_take_caller(turn->table, &change->request.origin.caller);
 	table_leave_user(turn->table, entry);

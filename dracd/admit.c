@@ -179,11 +179,12 @@ void turn_request(struct turn *turn, const struct request *request,
 		return;
 	}
 	limit_judge(turn, request, entry, now_s, &verdict);
-	change.publish = change.publish || verdict.count > 0;
+	/* With what else changes the user's number, or not at all. */
+	change.publish = change.publish || verdict.counts;
 	if (verdict.what == LIMIT_REACHED)
 		refuse_user(turn, &change.request);
 	else if (verdict.what == LIMIT_WAIT ||
-		 (verdict.count > 0 && turn->held.count > 0))
+		 (verdict.counts && turn->held.count > 0))
 		wait_or_refuse(turn, &change.request);
 	else
 		apply(turn, &change, &verdict, now_s);

@@ -44,11 +44,13 @@ void limit_judge(const struct turn *turn, const struct request *request,
 	uint32_t max = turn->config->max_addresses_per_user;
 	const char *user = who_user(request->who);
 	verdict->what = LIMIT_KEPT;
+	verdict->counts = false;
 	verdict->count = 0;
 	if (max == 0 || request->kind != REQUEST_ADD || user[0] == '\0' ||
 	    (entry != NULL && is_live(entry, now_s) &&
 	     strcmp(who_user(entry->who), user) == 0))
 		return;
+	verdict->counts = true;
 	uint32_t live = count_live(turn, user, now_s);
 	if (live < max)
 		return;

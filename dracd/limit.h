@@ -15,6 +15,7 @@ struct verdict {
 		LIMIT_REACHED, /* refuse */
 		LIMIT_WAIT,    /* for the end of this turn */
 	} what;
+	bool counts; /* it is one more of the user's */
 	size_t count;
 	struct entry *victim[LIMIT_VICTIMS_MAX];
 };

@@ -91,7 +91,7 @@ void turn_finish(struct turn *turn, struct change *change)
 		table_clear_dirty(turn->table, entry);
 	}
 	table_grant(turn->table, entry);
-	if (change->inserted) {
+	if (change->inserted || change->revived) {
 		turn->stats->adds++;
 		audit_authorize(turn->audit, entry,
 				&change->request.origin.caller);

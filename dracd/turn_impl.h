@@ -20,6 +20,7 @@ struct change {
 	uint16_t old_caller; /* ours to drop, unless inserted */
 	uint8_t old_flags;
 	bool inserted, who_changed;
+	bool revived;   /* it had expired, and had not gone yet */
 	bool publish;   /* needs the maps before the answer */
 	bool journaled; /* counted in entry->segment */
 };

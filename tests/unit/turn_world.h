@@ -63,6 +63,8 @@ static inline void world_begin(void)
 	assert_non_null(maps);
 	audit = audit_create();
 	assert_non_null(audit);
+	if (config.max_addresses_per_user > 0)
+		assert_true(table_know_users(table));
 	turn = turn_create(&config, table, journal, maps, &stats, audit,
 			   note_answer);
 	assert_non_null(turn);
@@ -124,17 +126,27 @@ static inline const char *commit(int64_t now_s, bool idle)
 	return capture_end();
 }
 
-static inline void ask(enum request_kind kind, const char *text,
-		       int64_t lifetime_s, int64_t now_s)
+static inline void ask_as(enum request_kind kind, const char *text,
+			  int64_t lifetime_s, int64_t now_s, const char *user,
+			  uint32_t caller)
 {
 	struct request request = {
 	    .kind = kind,
 	    .address = address_of(text),
 	    .lifetime_s = lifetime_s,
+	    .origin = {.caller = address_from_v4(caller)},
 	};
+	size_t service_len = user[0] != '\0' ? 4 : 0;
 
-	assert_true(who_create(&request.who, "joe", 3, "pop3", 4));
+	assert_true(
+	    who_create(&request.who, user, strlen(user), "pop3", service_len));
 	turn_request(turn, &request, now_s);
+}
+
+static inline void ask(enum request_kind kind, const char *text,
+		       int64_t lifetime_s, int64_t now_s)
+{
+	ask_as(kind, text, lifetime_s, now_s, "joe", 0x7f000001);
 }
 
 static inline void add(const char *text, int64_t now_s)
