@@ -302,6 +302,7 @@ endif
 ifneq ($(WATCH),)
 	$(INSTALL) -m 755 $(B)/dracwatch $(D)$(SBINDIR)/dracwatch
 	sed 's|@SBINDIR@|$(SBINDIR)|g' integrations/watch/dracwatch.service > $(D)$(UNITDIR)/dracwatch.service
+	$(INSTALL) -m 644 integrations/watch/dracwatch.sysusers $(D)$(SYSUSERSDIR)/dracwatch.conf
 	install/keep-changed integrations/watch/patterns '$(D)$(SYSCONFDIR)/mail/dracwatch.patterns'
 endif
 
@@ -312,7 +313,7 @@ uninstall:
 	    $(D)$(SYSCONFDIR)/init.d/dracd $(D)$(MANDIR)/man8/rpc.dracd.8 \
 	    $(D)$(BINDIR)/dracexec $(D)$(SBINDIR)/dracwatch $(D)$(UNITDIR)/dracwatch.service \
 	    $(D)$(PAMDIR)/pam_drac.so $(D)$(DOVECOTDIR)/lib99_drac_plugin.so \
-	    $(D)$(DOVECOTDIR)/settings/libdrac_settings.so \
+	    $(D)$(DOVECOTDIR)/settings/libdrac_settings.so $(D)$(SYSUSERSDIR)/dracwatch.conf \
 	    $(foreach m,$(MANUALS),$(D)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
 	rm -rf $(D)$(DOCDIR)
 	@echo "kept: $(SYSCONFDIR)/mail, $(STATEDIR)"
