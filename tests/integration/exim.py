@@ -72,9 +72,6 @@ class Exim:
         with self.client(address, **kwargs) as client:
             return client.relay()
 
-    def log(self):
-        return self.space.path("/var/log/exim4/mainlog").read_text()
-
     def stop(self):
         answers = self.space.answers("127.0.0.1", self.port)
         self.space.run(["pkill", "-F", PID_FILE])
