@@ -4,6 +4,7 @@ import itertools
 import os
 import pathlib
 import poplib
+import re
 import socket
 
 import pytest
@@ -156,3 +157,23 @@ def test_restart_neither_loses_nor_repeats(host, end):
     host.authorized(address)
     host.read()
     assert host.entry(before) is None
+
+
+@pytest.mark.parametrize("cursor", ["not one", r"\1i=1;"])
+def test_last_line_is_gone(host, cursor):
+    """The journal has been cut, or is another one: rather twice than never."""
+    host.read()
+    host.watch.stop()
+    state = host.space.path(str(host.watch.state))
+    text = state.read_text()
+    pattern = r'(?<="cursor": ").*(?=")' if cursor == "not one" else \
+        r'("cursor": "s=\w+;)i=\w+;'
+    changed = re.sub(pattern, cursor, text)
+    assert changed != text
+    state.write_text(changed)
+    address = host.login()
+    host.watch.start()
+    host.authorized(address)
+    if cursor == "not one":
+        assert "names no line of it" in host.watch.log()
+    host.read()
