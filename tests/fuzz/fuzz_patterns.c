@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "../../dracd/text.h"
-#include "../../integrations/common/mailclient.h"
+#include "mailclient.h"
 #include "patterns.h"
 
 enum { NOW_S = 1796083200 };
