@@ -15,8 +15,8 @@ class Dracd(sendmail_map._InSpace):
         space.run(["install", "-d", "-o", "dracd", "-g", "dracd",
                    "/run/dracd", "/var/lib/dracd"])
         super().__init__(build, directory, prefix=space.attached(),
-                         maps=[(f"btree:{sendmail_map.FILE}", {})],
-                         **{"listen": None, "lookup": None, "user": "dracd",
+                         **{"maps": [(f"btree:{sendmail_map.FILE}", {})],
+                            "listen": None, "lookup": None, "user": "dracd",
                             "allow_file": None,
                             "journal": "/var/lib/dracd/journal", **settings})
         self.space = space

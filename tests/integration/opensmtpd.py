@@ -45,6 +45,9 @@ class OpenSmtpd:
             ["smtpd", "-d"], name="smtpd",
             ready=self.space.answers("127.0.0.1", PORT))
 
+    def reload(self):
+        """Nothing: it looks after the file by itself."""
+
     def client(self, address):
         """A session from address."""
         server = SERVER6 if ":" in address else "127.0.0.1"

@@ -5,6 +5,7 @@ import pytest
 import installed
 import postfix
 import sendmail
+import sendmail_map
 import servers
 from ways import LISTED, LOOKUP, OK, STRANGER, Way, Ways
 
@@ -12,6 +13,7 @@ FAILS = 451
 MAP = {"asks": False, "expiry": False, "missing": FAILS, "garbage": FAILS,
        "reload": True, "keeps": True}
 SOCKET = {"asks": True, "missing": FAILS, "garbage": FAILS}
+LMDB = "/var/lib/dracd/dracd.lmdb"
 DENIED, DEFERRED = 554, 454     # 454: Debian's smtpd_relay_restrictions
 WAITS_S = 1
 WAYS = [
@@ -19,6 +21,7 @@ WAYS = [
         **MAP),
     Way("postfix-relay.cf", DENIED, **MAP),
     Way("postfix-proxy.cf", DENIED, follows=False, **MAP),
+    Way("postfix-lmdb.cf", DENIED, map=LMDB, **MAP),
     Way("postfix-socketmap.cf", DENIED, **SOCKET),
     Way("postfix-socketmap-inet.cf", DENIED, **SOCKET),
 ]
@@ -29,7 +32,8 @@ def world(build, tmp_path_factory):
     with servers.Space("postfix", "base") as space:
         space.dracd = installed.Dracd(
             space, build, tmp_path_factory.mktemp("postfix") / "d",
-            lookup=LOOKUP).start()
+            lookup=LOOKUP, maps=[(f"btree:{sendmail_map.FILE}", {}),
+                                 (f"lmdb:{LMDB}", {})]).start()
         yield space
         space.dracd.finish()
 
