@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import daemon
 import exim
 import installed
 import sendmail_map
@@ -75,7 +76,7 @@ class TestExim(Ways):
     def test_hanging_dracd(self, world, mta):
         """It is waited for, three seconds; who reads the map does not notice."""
         world.dracd.add(LISTED)
-        with self.hanging(world.dracd):
+        with daemon.hanging(world.dracd.process):
             if mta.way.asks:
                 begin = time.monotonic()
                 assert mta.relay(LISTED) == DENIED

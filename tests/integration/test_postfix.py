@@ -2,6 +2,7 @@
 
 import pytest
 
+import daemon
 import installed
 import postfix
 import sendmail
@@ -84,7 +85,7 @@ class TestPostfix(Ways):
         world.dracd.add(LISTED)
         with mta.client(LISTED) as client, mta.client(STRANGER) as stranger:
             assert client.relay() == OK
-            with self.hanging(world.dracd):
+            with daemon.hanging(world.dracd.process):
                 if mta.way.asks:
                     client.send("RCPT TO:<other@foreign.example>\r\n")
                     client.sock.settimeout(WAITS_S)

@@ -8,7 +8,6 @@ with fixtures `world` (a Space with .dracd, of installed.py) and `mta` (with
 import contextlib
 import dataclasses
 import os
-import signal
 import time
 
 import pytest
@@ -273,12 +272,3 @@ class Ways:
                 for definition, _ in world.dracd.maps]
         for path in *maps, SOCKET:
             world.path(path).unlink(missing_ok=True)
-
-    @staticmethod
-    @contextlib.contextmanager
-    def hanging(dracd):
-        dracd.process.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            dracd.process.send_signal(signal.SIGCONT)
