@@ -4,6 +4,8 @@ the servers it is hooked into: a login authorizes, a wrong password does not,
 and nobody waits for a dracd that is not there.
 """
 
+import concurrent.futures
+import functools
 import os
 import socket
 import sys
@@ -100,19 +102,17 @@ class Logins:
 
 
 @pytest.fixture(scope="module")
-def started():
-    """The spaces of SERVERS that run already."""
-    return {}
+def started(place):
+    """started(name) -> the space of that one of SERVERS."""
+    return functools.cache(lambda name: SERVERS[name][0](place))
 
 
 @pytest.fixture(params=[(name, protocol) for name, (_, protocols)
                         in SERVERS.items() for protocol in protocols],
                 ids="-".join)
-def logins(request, started, place):
+def logins(request, started):
     name, protocol = request.param
-    if name not in started:
-        started[name] = SERVERS[name][0](place)
-    made = Logins(started[name], protocol)
+    made = Logins(started(name), protocol)
     # script-login does not say what it stands before.
     made.service = "" if name == "dovecot" else protocol
     for address in (CLIENT, CLIENT6):
@@ -128,11 +128,9 @@ def test_login_authorizes(logins, address):
     assert logins.dracd.take(OTHER) is None
 
 
-def test_proxy_is_not_authorized(started, place):
+def test_proxy_is_not_authorized(started):
     """Descriptor 0 leads to it; Dovecot knows better."""
-    if "dovecot" not in started:
-        started["dovecot"] = start_dovecot(place)
-    space = started["dovecot"]
+    space = started("dovecot")
     with space.network():
         proxy = socket.create_connection(("127.0.0.1", PROXY_PORT))
     with proxy:
@@ -146,12 +144,18 @@ def test_proxy_is_not_authorized(started, place):
     space.dracd.remove("192.0.2.99")
 
 
-def test_wrong_password_does_not(logins):
-    """Courier answers after five seconds: one address a protocol."""
-    address = CLIENT6 if logins.protocol == "imap" else CLIENT
-    with pytest.raises(hooks.REFUSED):
-        logins.login(address, "wrong")
-    assert logins.dracd.take(address) is None
+@pytest.mark.parametrize("name", SERVERS)
+def test_wrong_password_does_not(started, name):
+    """By all protocols at once: Courier answers after five seconds."""
+    space = started(name)
+
+    def refused(protocol, address):
+        with pytest.raises(hooks.REFUSED):
+            Logins(space, protocol).login(address, "wrong")
+        assert space.dracd.take(address) is None
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(refused, SERVERS[name][1], (CLIENT, CLIENT6)))
 
 
 def test_login_waits_for_nobody(logins, figures):
