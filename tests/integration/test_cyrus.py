@@ -31,7 +31,7 @@ BLOCKED_MAX = 20            # logins that fill the queue of a hung dracwatch
 SHORT_QUEUE, LONG_QUEUE = 10, 512   # of Linux, and as systemd sets it
 
 
-class Host:
+class Host(dracwatch.Host):
     def __init__(self, build, directory):
         self.space = servers.Space("cyrus", "base")
         self.space.path("/run/dracwatch").mkdir()
@@ -42,13 +42,6 @@ class Host:
         self.watch.start()
         cyrus.start(self.space)
         self.login()        # Cyrus makes the mailbox
-
-    def close(self):
-        try:
-            self.watch.close()
-            self.dracd.finish()
-        finally:
-            self.space.close()
 
     def imap(self, address, password=cyrus.PASSWORD):
         return mailclient.imap(self.space, address, cyrus.USER, password)
@@ -88,10 +81,7 @@ def the_host(build, tmp_path_factory):
 @pytest.fixture
 def host(the_host):
     yield the_host
-    if the_host.watch.process.poll() is not None:
-        the_host.watch.start()
-    if not the_host.dracd.alive():
-        the_host.dracd.start()
+    the_host.mend()
 
 
 def test_login_opens_relay(host):

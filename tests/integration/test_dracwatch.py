@@ -44,7 +44,7 @@ def append(log, age_s, *addresses):
                        f" method=PLAIN, rip={address}, lip=127.0.0.1\n")
 
 
-class Host:
+class Host(dracwatch.Host):
     """Dovecot, which logs to a file, dracwatch, which reads it, and dracd."""
 
     def __init__(self, build, directory):
@@ -56,13 +56,6 @@ class Host:
         self.watch = dracwatch.Watch(build, self.space, directory,
                                      f"file:{LOG}")
         self.watch.start()
-
-    def close(self):
-        try:
-            self.watch.close()
-            self.dracd.finish()
-        finally:
-            self.space.close()
 
     def login(self, address=None, password=dovecot.PASSWORD):
         """The address, and the seconds it took."""
@@ -92,8 +85,7 @@ def the_host(build, tmp_path_factory):
 @pytest.fixture
 def host(the_host):
     yield the_host
-    if the_host.watch.process.poll() is not None:
-        the_host.watch.start()
+    the_host.mend()
 
 
 # ---- rotation: all of it happens while a log is being followed, or is not
@@ -221,8 +213,8 @@ def test_late_logins_get_the_rest(host):
 def test_dracd_is_away(host, figures):
     """Nobody waits for it, and what happened meanwhile is told it later."""
     took = {"up": host.login()[1]}
-    host.dracd.stop()
     before = host.watch.log().count("dracd does not take logins")
+    host.dracd.stop()
     absent, took["absent"] = host.login()
     servers.wait_until(
         lambda: host.watch.log().count("dracd does not take logins") ==

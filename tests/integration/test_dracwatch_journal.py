@@ -26,7 +26,7 @@ LOGIN = ("pop3-login: Login: user=<alice>, method=PLAIN, rip=%s, "
          "lip=127.0.0.1, mpid=1, session=<a>")
 
 
-class Host:
+class Host(dracwatch.Host):
     def __init__(self, build, directory):
         self.space = servers.Space("popa3d")
         accounts.make(self.space)
@@ -47,13 +47,6 @@ class Host:
     @staticmethod
     def inside(name):
         return f"/run/dracwatch/{name}"
-
-    def close(self):
-        try:
-            self.watch.close()
-            self.dracd.finish()
-        finally:
-            self.space.close()
 
     def login(self):
         address = next(clients)
