@@ -1,7 +1,7 @@
 """A real Postfix in a Space, with Debian's own master.cf: smtpd in its chroot.
 
     with Space("postfix", "base") as space:
-        postfix = Postfix(space, snippet("postfix-proxy.cf"))
+        postfix = Postfix(space, sendmail.snippet("postfix-proxy.cf"))
         assert postfix.relay("127.0.0.5") == 250
 """
 
@@ -27,12 +27,7 @@ smtpd_hard_error_limit = 1000
 """
 
 
-def snippet(name):
-    """The text of a file of mta/."""
-    return (servers.TOP / "mta" / name).read_text()
-
-
-class Postfix:
+class Postfix(sendmail.Mta):
     def __init__(self, space, more, port=PORT, chroot=True):
         """
         more: lines of main.cf, which win over the ones before them. chroot:
@@ -75,16 +70,6 @@ class Postfix:
     def reload(self):
         """smtpd processes and proxymaps are new ones for new sessions."""
         self.space.run(["postfix", "reload"])
-
-    def client(self, address, server=None):
-        """A session from address."""
-        server = server or ("fd00:beef::7" if ":" in address else "127.0.0.1")
-        return sendmail.Client(self.space, address, server, self.port)
-
-    def relay(self, address, **kwargs):
-        """The reply to a foreign recipient in a session of its own."""
-        with self.client(address, **kwargs) as client:
-            return client.relay()
 
     def stop(self):
         # As `postfix stop', which looks only once a second.

@@ -11,6 +11,7 @@ import pytest
 
 import postfix
 import rpcraw
+import sendmail
 import sendmail_map
 import servers
 from ways import LISTED, OK, STRANGER
@@ -40,7 +41,7 @@ def relay_map(request, space, tmp_path_factory):
 
 
 def start_postfix(space, more=""):
-    return postfix.Postfix(space, postfix.snippet("postfix-lmdb.cf") + more)
+    return postfix.Postfix(space, sendmail.snippet("postfix-lmdb.cf") + more)
 
 
 @pytest.fixture(scope="module")

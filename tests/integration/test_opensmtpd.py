@@ -9,6 +9,7 @@ import pytest
 
 import installed
 import opensmtpd
+import sendmail
 import sendmail_map
 import servers
 from ways import LISTED, OK, STRANGER, Way, Ways
@@ -32,7 +33,7 @@ def world(build, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mta(world):
-    made = opensmtpd.OpenSmtpd(world, opensmtpd.snippet(WAY.file))
+    made = opensmtpd.OpenSmtpd(world, sendmail.snippet(WAY.file))
     made.way = WAY
     yield made
     made.stop()

@@ -41,7 +41,7 @@ def world(build, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=WAYS, ids=str)
 def mta(request, world):
-    made = postfix.Postfix(world, postfix.snippet(request.param.file))
+    made = postfix.Postfix(world, sendmail.snippet(request.param.file))
     made.way = request.param
     yield made
     made.stop()
@@ -49,7 +49,7 @@ def mta(request, world):
 
 # ---- with a Postfix of their own: before the others', one at a time ---------
 
-DIRECT = postfix.snippet("postfix-socketmap.cf").replace("proxy:socketmap",
+DIRECT = sendmail.snippet("postfix-socketmap.cf").replace("proxy:socketmap",
                                                          "socketmap")
 
 
