@@ -73,7 +73,8 @@ GEN        = $(B)/gen/drac_prot.h $(B)/gen/drac_xdr.c
 OBJ        = $(B)/obj
 XDR_OBJ    = $(OBJ)/drac_xdr.o
 ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ)
-COMMON_OBJ = $(OBJ)/integrations/common/client.o
+COMMON_OBJ = $(OBJ)/integrations/common/mailclient.o
+HOOK_OBJ   = $(COMMON_OBJ) $(OBJ)/dracd/text.o
 WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c))) \
              $(COMMON_OBJ) $(patsubst %,$(OBJ)/dracd/%.o,log loop notify text)
 FUZZ_WATCH = patterns cyrus
@@ -139,18 +140,18 @@ $(B)/libdrac.a: $(LIB_OBJ)
 $(B)/dracctl: $(OBJ)/dracctl/main.o $(CTL_OBJ) $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBDRAC_LIBS) -lpthread $(shell $(PKG_CONFIG) --libs $(CTL_DEPS))
 
-$(OBJ)/integrations/watch/%.o: CPPFLAGS += -Idracd
+$(OBJ)/integrations/%.o: CPPFLAGS += -Idracd
 
 # ---- hooks ------------------------------------------------------------------
 IN_HOOK    = -Wl,--exclude-libs,ALL $(B)/libdrac.a $(LIBDRAC_LIBS) -lpthread
-$(B)/dracexec: $(OBJ)/integrations/exec/dracexec.o $(OBJ)/dracd/text.o $(COMMON_OBJ) $(B)/libdrac.a
+$(B)/dracexec: $(OBJ)/integrations/exec/dracexec.o $(HOOK_OBJ) $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(IN_HOOK)
 $(B)/dracwatch: $(OBJ)/integrations/watch/main.o $(WATCH_OBJ) $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(IN_HOOK) \
 	    $(shell $(PKG_CONFIG) --libs $(WATCH_DEPS) $(SYSTEMD))
 # -lpam must stay in NEEDED: some servers load PAM where nobody else sees it.
 # pam_end() unloads modules, but a name lookup that is late still runs: nodelete.
-PAM_OBJ    = $(OBJ)/integrations/pam/pam_drac.o $(OBJ)/dracd/text.o $(COMMON_OBJ)
+PAM_OBJ    = $(OBJ)/integrations/pam/pam_drac.o $(HOOK_OBJ)
 $(B)/pam_drac.so: $(PAM_OBJ) integrations/pam/pam_drac.map $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete \
 	    -Wl,--version-script=integrations/pam/pam_drac.map -o $@ $(PAM_OBJ) $(IN_HOOK) -lpam
@@ -270,8 +271,9 @@ lint: ; @tests/deps $(BUILD_DEPS) $(TEST_DEPS) $(LINT_DEPS)
 	clang-format --dry-run -Werror $(SOURCES)
 	$(MAKE) --no-print-directory CI=1 B=$(B)/lint-gcc all $(patsubst $(B)/%,$(B)/lint-gcc/%,$(UNIT) $(TOOLS))
 	$(MAKE) --no-print-directory CI=1 CC=clang B=$(B)/lint-clang all
-	clang-tidy --quiet --warnings-as-errors='*' $(filter dracd/%.c libdrac/%.c dracctl/%.c,$(SOURCES)) -- \
-	    -std=gnu11 $(patsubst -I$(B)/gen,-isystem $(B)/lint-gcc/gen,$(CPPFLAGS))
+	clang-tidy --quiet --warnings-as-errors='*' \
+	    $(filter-out %drac-plugin.c,$(filter dracd/%.c libdrac/%.c dracctl/%.c integrations/%.c,$(SOURCES))) -- \
+	    -std=gnu11 -Idracd $(patsubst -I$(B)/gen,-isystem $(B)/lint-gcc/gen,$(CPPFLAGS))
 	mandoc -Tlint -Wwarning $(MANUALS)
 
 # ---- installing ---------------------------------------------------------------
@@ -329,6 +331,7 @@ endif
 ifneq ($(WATCH),)
 	$(INSTALL) -m 755 $(B)/dracwatch $(D)$(SBINDIR)/dracwatch
 	sed 's|@SBINDIR@|$(SBINDIR)|g' integrations/watch/dracwatch.service > $(D)$(UNITDIR)/dracwatch.service
+	$(INSTALL) -m 644 integrations/watch/dracwatch.sysusers $(D)$(SYSUSERSDIR)/dracwatch.conf
 	install/keep-changed integrations/watch/patterns '$(D)$(SYSCONFDIR)/mail/dracwatch.patterns'
 endif
 
@@ -340,7 +343,7 @@ uninstall:
 	    $(D)$(SBINDIR)/dracctl $(D)$(BASHDIR)/dracctl $(D)$(ZSHDIR)/_dracctl \
 	    $(D)$(BINDIR)/dracexec $(D)$(SBINDIR)/dracwatch $(D)$(UNITDIR)/dracwatch.service \
 	    $(D)$(PAMDIR)/pam_drac.so $(D)$(DOVECOTDIR)/lib99_drac_plugin.so \
-	    $(D)$(DOVECOTDIR)/settings/libdrac_settings.so \
+	    $(D)$(DOVECOTDIR)/settings/libdrac_settings.so $(D)$(SYSUSERSDIR)/dracwatch.conf \
 	    $(foreach m,$(MANUALS),$(D)$(MANDIR)/man$(subst .,,$(suffix $(m)))/$(notdir $(m)))
 	rm -rf $(D)$(DOCDIR)
 	@echo "kept: $(SYSCONFDIR)/mail, $(STATEDIR)"

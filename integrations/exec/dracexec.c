@@ -16,9 +16,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "../../dracd/text.h"
-#include "../common/client.h" /* libdrac has a client.h, too */
 #include "drac.h"
+#include "mailclient.h"
 
 enum {
 	BUDGET_MS = 500, /* what a login may take longer */
@@ -52,9 +51,9 @@ static bool find_client(char address[DRAC_ADDRESS_SIZE])
 	const char *text = getenv("TCPREMOTEIP");
 
 	if (fields != NULL)
-		return client_from_text(ip_of_dovecot(fields), address);
-	return text ? client_from_text(text, address)
-		    : client_from_peer(STDIN_FILENO, address);
+		return mailclient_from_text(ip_of_dovecot(fields), address);
+	return text ? mailclient_from_text(text, address)
+		    : mailclient_from_peer(STDIN_FILENO, address);
 }
 
 static const char *service_of(const char *program)
@@ -66,14 +65,6 @@ static const char *service_of(const char *program)
 	return strcasestr(name, "imap") != NULL ? "imap" : "";
 }
 
-/* A name that the protocol cannot carry is left out: nobody's fault. */
-static const char *sendable(const char *name)
-{
-	size_t len = name ? strnlen(name, DRAC_USER_MAX + 1) : 0;
-
-	return len <= DRAC_USER_MAX && text_is_clean(name, len) ? name : NULL;
-}
-
 static void report(const char *address)
 {
 	syslog(LOG_WARNING, "client=%s: %s", address, drac_error());
@@ -83,7 +74,8 @@ static void authorize(const char *server, const char *address,
 		      const char *program)
 {
 	const char *courier = getenv("AUTHENTICATED");
-	const char *user = sendable(courier ? courier : getenv("USER"));
+	const char *user =
+	    mailclient_name(courier ? courier : getenv("USER"), DRAC_USER_MAX);
 	struct drac *drac = drac_open(server, BUDGET_MS);
 
 	if (drac == NULL || drac_add(drac, address, 0, user,

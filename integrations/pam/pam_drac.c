@@ -16,9 +16,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "../../dracd/text.h"
-#include "../common/client.h" /* libdrac has a client.h, too */
 #include "drac.h"
+#include "mailclient.h"
 
 enum { BUDGET_MS = 500 };
 
@@ -77,22 +76,13 @@ static const char *item(pam_handle_t *pamh, int type)
 
 static bool find_address(pam_handle_t *pamh, char address[DRAC_ADDRESS_SIZE])
 {
-	if (client_from_text(item(pamh, PAM_RHOST), address))
+	if (mailclient_from_text(item(pamh, PAM_RHOST), address))
 		return true;
 	/* The user of a setuid program chooses what it has been given. */
 	if (getauxval(AT_SECURE) != 0)
 		return false;
-	return client_from_peer(STDIN_FILENO, address) ||
-	       client_from_text(getenv("TCPREMOTEIP"), address);
-}
-
-/* A name that the protocol cannot carry is left out: nobody's fault. */
-static const char *sendable(const char *name, size_t max)
-{
-	if (name == NULL || strnlen(name, max + 1) > max ||
-	    !text_is_clean(name, strlen(name)))
-		return NULL;
-	return name;
+	return mailclient_from_peer(STDIN_FILENO, address) ||
+	       mailclient_from_text(getenv("TCPREMOTEIP"), address);
 }
 
 static bool authorize(const char *server, const char *address, const char *user,
@@ -101,8 +91,9 @@ static bool authorize(const char *server, const char *address, const char *user,
 	struct drac *drac = drac_open(server, BUDGET_MS);
 	bool done =
 	    drac != NULL &&
-	    drac_add(drac, address, 0, sendable(user, DRAC_USER_MAX),
-		     sendable(service, DRAC_SERVICE_MAX), NULL) == DRAC_OK;
+	    drac_add(drac, address, 0, mailclient_name(user, DRAC_USER_MAX),
+		     mailclient_name(service, DRAC_SERVICE_MAX),
+		     NULL) == DRAC_OK;
 
 	drac_close(drac);
 	return done;

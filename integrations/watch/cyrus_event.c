@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../common/client.h"
 #include "line.h"
+#include "mailclient.h"
 #include "text.h"
 
 enum { STAMP_ROOM = 64, FIELDS_BEFORE_CLASS = 1, FIELDS_BEFORE_COUNT = 3 };
@@ -121,7 +121,7 @@ static enum cyrus_result login(const json_t *object, int64_t now_s,
 
 	if (service == NULL)
 		return CYRUS_SERVICE;
-	if (!client_from_text(member(object, "clientIP"), event->address))
+	if (!mailclient_from_text(member(object, "clientIP"), event->address))
 		return CYRUS_NOADDRESS;
 	event->kind = EVENT_LOGIN;
 	event->time_s = time_of(object, now_s);

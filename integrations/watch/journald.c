@@ -252,6 +252,18 @@ bool journald_read(struct journald *journald)
 	return rc == LINES_MAX;
 }
 
+/*
+ * Looks anew from the last line on. journald counts an entry before the index
+ * of its fields leads to it (systemd, journal_file_link_entry());
+ * sd_journal_next(), if it looks between the two, finds nothing, remembers the
+ * count, and does not look again before the next entry of anybody.
+ */
+void journald_tick(struct journald *journald)
+{
+	if (!journald->standing)
+		journald->placed = false;
+}
+
 json_t *journald_save(const struct journald *journald)
 {
 	json_t *saved =
@@ -290,6 +302,11 @@ bool journald_read(struct journald *journald)
 {
 	(void)journald;
 	return false;
+}
+
+void journald_tick(struct journald *journald)
+{
+	(void)journald;
 }
 
 json_t *journald_save(const struct journald *journald)

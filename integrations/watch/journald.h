@@ -26,6 +26,8 @@ void journald_close(struct journald *journald);
 int journald_fd(const struct journald *journald);
 /* Gives some of what is new. True: there may be more. */
 bool journald_read(struct journald *journald);
+/* Once a second. */
+void journald_tick(struct journald *journald);
 
 json_t *journald_save(const struct journald *journald);
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "../common/client.h"
 #include "log.h"
+#include "mailclient.h"
 #include "patterns.h"
 #include "patterns_impl.h"
 #include "text.h"
@@ -53,7 +53,7 @@ static bool copy_address(const struct patterns *patterns,
 	char text[DRAC_ADDRESS_SIZE];
 
 	copy_group(patterns, code, "address", text, sizeof text);
-	return client_from_text(text, out);
+	return mailclient_from_text(text, out);
 }
 
 /* dracd takes only clean text; what is not is left out, not the login. */

@@ -172,6 +172,8 @@ void source_tick(struct source *source)
 {
 	if (source->kind == KIND_CYRUS)
 		cyrus_tick(source->cyrus);
+	else if (source->kind == KIND_JOURNAL)
+		journald_tick(source->journald);
 }
 
 json_t *source_save(const struct source *source)

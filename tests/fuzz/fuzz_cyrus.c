@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../integrations/common/client.h"
 #include "cyrus_event.h"
+#include "mailclient.h"
 
 enum { NOW = 1900000000 };
 
@@ -24,7 +24,7 @@ static void check_login(const struct event *event)
 	char again[DRAC_ADDRESS_SIZE];
 
 	require(event->time_s <= NOW);
-	require(client_from_text(event->address, again));
+	require(mailclient_from_text(event->address, again));
 	require(strcmp(event->address, again) == 0);
 	require(strcmp(event->service, "imap") == 0 ||
 		strcmp(event->service, "pop3") == 0 ||

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "../../dracd/text.h"
-#include "../../integrations/common/client.h"
+#include "mailclient.h"
 #include "patterns.h"
 
 enum { NOW_S = 1796083200 };
@@ -21,7 +21,7 @@ static void check(const struct event *event)
 {
 	char again[DRAC_ADDRESS_SIZE];
 
-	if (!client_from_text(event->address, again) ||
+	if (!mailclient_from_text(event->address, again) ||
 	    strcmp(event->address, again) != 0 || event->time_s > NOW_S ||
 	    !text_is_clean(event->user, strlen(event->user)) ||
 	    !text_is_clean(event->service, strlen(event->service)))

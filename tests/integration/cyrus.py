@@ -22,8 +22,9 @@ SERVICES {
   pop3 cmd="/usr/lib/cyrus/bin/pop3d" listen="pop3"
 }
 """
-# Debian wants a minute between two logins to POP3.
-_MORE = ["popminpoll: 0"]
+# Debian wants a minute between two logins to POP3, and three seconds after a
+# wrong password.
+_MORE = ["popminpoll: 0", "failedloginpause: 0"]
 
 # What the package's installation would have done; Debian's group is mail.
 _PREPARE = f"""

@@ -4,6 +4,7 @@ its own, runs `BUILD/dracd -f -c` on it, talks to it, kills it, and reads its
 map as an MTA would: under a shared flock, from outside.
 """
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -36,6 +37,16 @@ def wait_for(condition, timeout, what):
         assert time.monotonic() < deadline, "%s: not within %g s" % (
             what, timeout)
         time.sleep(POLL_S)
+
+
+@contextlib.contextmanager
+def hanging(process):
+    """It is there, and does nothing."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def free_port():

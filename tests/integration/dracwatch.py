@@ -70,3 +70,23 @@ class Watch:
     def close(self):
         if self.process is not None and self.process.poll() is None:
             self.stop()
+
+
+class Host:
+    """What tests of a dracwatch begin with; subclasses make it."""
+
+    space = dracd = watch = None
+
+    def close(self):
+        try:
+            self.watch.close()
+            self.dracd.finish()
+        finally:
+            self.space.close()
+
+    def mend(self):
+        """Whatever a test has ended runs again."""
+        if self.watch.process.poll() is not None:
+            self.watch.start()
+        if not self.dracd.alive():
+            self.dracd.start()

@@ -37,7 +37,7 @@ def crypt(password):
                           capture_output=True, text=True).stdout.strip()
 
 
-class Tcpserver:
+class Tcpserver(sendmail.Mta):
     """A run script, just as it is."""
 
     def __init__(self, space, script, port):
@@ -45,17 +45,6 @@ class Tcpserver:
         self.port = port
         self.server = space.start([servers.TOP / script], name="tcpserver",
                                   ready=space.answers("127.0.0.1", port))
-
-    def client(self, address):
-        """An SMTP session."""
-        return sendmail.Client(
-            self.space, address,
-            "fd00:beef::7" if ":" in address else "127.0.0.1", self.port)
-
-    def relay(self, address):
-        """The reply to a foreign recipient in a session of its own."""
-        with self.client(address) as client:
-            return client.relay()
 
 
 def prepare_cvm(space):

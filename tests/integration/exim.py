@@ -1,7 +1,7 @@
 """A real Exim in a Space, with the configuration that Debian makes for it.
 
     with Space("exim", "base") as space:
-        exim = Exim(space, snippet("exim-dbmnz.conf"))
+        exim = Exim(space, sendmail.snippet("exim-dbmnz.conf"))
         assert exim.relay("127.0.0.5") == 250
 """
 
@@ -27,12 +27,7 @@ MAIN_SMTP_ACCEPT_MAX_NOMAIL_HOSTS='192.0.2.1'
 """
 
 
-def snippet(name):
-    """The text of a file of mta/."""
-    return (servers.TOP / "mta" / name).read_text()
-
-
-class Exim:
+class Exim(sendmail.Mta):
     def __init__(self, space, more, port=PORT, split=False):
         """more: what defines dracd_clients; split: Debian's many files."""
         self.space, self.port = space, port
@@ -61,19 +56,6 @@ class Exim:
 
     def reload(self):
         """Nothing: each session is a process that opens everything itself."""
-
-    def client(self, address, server=None):
-        """A session from address."""
-        server = server or ("fd00:beef::7" if ":" in address else "127.0.0.1")
-        return sendmail.Client(self.space, address, server, self.port)
-
-    def relay(self, address, **kwargs):
-        """The reply to a foreign recipient in a session of its own."""
-        with self.client(address, **kwargs) as client:
-            return client.relay()
-
-    def log(self):
-        return self.space.path("/var/log/exim4/mainlog").read_text()
 
     def stop(self):
         answers = self.space.answers("127.0.0.1", self.port)

@@ -6,6 +6,7 @@
 
 import rpcraw
 import sendmail_map
+import servers
 
 
 class Dracd(sendmail_map._InSpace):
@@ -15,8 +16,8 @@ class Dracd(sendmail_map._InSpace):
         space.run(["install", "-d", "-o", "dracd", "-g", "dracd",
                    "/run/dracd", "/var/lib/dracd"])
         super().__init__(build, directory, prefix=space.attached(),
-                         maps=[(f"btree:{sendmail_map.FILE}", {})],
-                         **{"listen": None, "lookup": None, "user": "dracd",
+                         **{"maps": [(f"btree:{sendmail_map.FILE}", {})],
+                            "listen": None, "lookup": None, "user": "dracd",
                             "allow_file": None,
                             "journal": "/var/lib/dracd/journal", **settings})
         self.space = space
@@ -27,11 +28,20 @@ class Dracd(sendmail_map._InSpace):
         self.lookup = str(space.path("/run/dracd/map.sock"))
 
     def entry(self, address):
-        """What it has for an address, which then goes; None: nothing."""
+        """What it has for an address; None: nothing."""
         with self.client("unix") as client:
-            _, entry = client.query(address)
-            client.remove(address)
+            return client.query(address)[1]
+
+    def take(self, address):
+        """The same, and then it goes."""
+        entry = self.entry(address)
+        self.remove(address)
         return entry
+
+    def authorized(self, address):
+        """Its entry, as soon as there is one."""
+        return servers.wait_until(lambda: self.entry(address),
+                                  f"{address} is authorized")
 
     def add(self, address, lifetime=0):
         with self.client("unix") as client:

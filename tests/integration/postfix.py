@@ -1,7 +1,7 @@
 """A real Postfix in a Space, with Debian's own master.cf: smtpd in its chroot.
 
     with Space("postfix", "base") as space:
-        postfix = Postfix(space, snippet("postfix-proxy.cf"))
+        postfix = Postfix(space, sendmail.snippet("postfix-proxy.cf"))
         assert postfix.relay("127.0.0.5") == 250
 """
 
@@ -11,7 +11,8 @@ import servers
 PORT = 25       # IPv4 and IPv6
 SHARE = "/usr/share/postfix"
 
-# What Debian's installation asks for or sets. Neither DNS nor other hosts.
+# What Debian's installation asks for or sets. Neither DNS nor other hosts; no
+# second's rest for each accepted recipient when there are many.
 _MAIN_CF = """\
 myhostname = {domain}
 mydestination = {domain}, localhost
@@ -20,17 +21,13 @@ alias_maps =
 alias_database =
 inet_protocols = all
 default_transport = defer:test
+in_flow_delay = 0
 smtpd_error_sleep_time = 0
 smtpd_hard_error_limit = 1000
 """
 
 
-def snippet(name):
-    """The text of a file of mta/."""
-    return (servers.TOP / "mta" / name).read_text()
-
-
-class Postfix:
+class Postfix(sendmail.Mta):
     def __init__(self, space, more, port=PORT, chroot=True):
         """
         more: lines of main.cf, which win over the ones before them. chroot:
@@ -73,16 +70,6 @@ class Postfix:
     def reload(self):
         """smtpd processes and proxymaps are new ones for new sessions."""
         self.space.run(["postfix", "reload"])
-
-    def client(self, address, server=None):
-        """A session from address."""
-        server = server or ("fd00:beef::7" if ":" in address else "127.0.0.1")
-        return sendmail.Client(self.space, address, server, self.port)
-
-    def relay(self, address, **kwargs):
-        """The reply to a foreign recipient in a session of its own."""
-        with self.client(address, **kwargs) as client:
-            return client.relay()
 
     def stop(self):
         # As `postfix stop', which looks only once a second.

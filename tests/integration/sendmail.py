@@ -15,6 +15,7 @@ CF = "/usr/share/sendmail/cf"
 PROGRAM = "/usr/libexec/sendmail/sendmail"
 PORT = 25        # IPv4 sockets
 PORT6 = 26       # IPv6 sockets, where IPv4 clients are v4-mapped
+SERVER6 = "fd00:beef::7"
 DOMAIN = "relay.test"
 FOREIGN = "somebody@foreign.example"
 LOCAL = f"root@{DOMAIN}"
@@ -65,6 +66,11 @@ def make_cf(space, source, name="test"):
     return f"/etc/mail/{name}.cf", done.stdout
 
 
+def snippet(name):
+    """The text of a file of mta/."""
+    return (servers.TOP / "mta" / name).read_text()
+
+
 def make_password(space, user, password):
     """An account for SMTP AUTH, in SASL's own database."""
     space.path("/etc/sasl2").mkdir(exist_ok=True)
@@ -74,7 +80,23 @@ def make_password(space, user, password):
     space.run(["saslpasswd2", "-c", "-p", "-u", DOMAIN, user], input=password)
 
 
-class Sendmail:
+class Mta:
+    """What answers in a space at a port of 127.0.0.1 and SERVER6."""
+
+    space = port = None
+
+    def client(self, address, server=None):
+        """A session from address."""
+        server = server or (SERVER6 if ":" in address else "127.0.0.1")
+        return Client(self.space, address, server, self.port)
+
+    def relay(self, address, **kwargs):
+        """The reply to a foreign recipient in a session of its own."""
+        with self.client(address, **kwargs) as client:
+            return client.relay()
+
+
+class Sendmail(Mta):
     def __init__(self, space, source):
         self.space = space
         cf, messages = make_cf(space, source)
@@ -84,15 +106,8 @@ class Sendmail:
 
     def client(self, address, port=None, server=None):
         """A session from address; to IPv6 sockets if address is of IPv6."""
-        six = ":" in address
-        server = server or ("fd00:beef::7" if six else "127.0.0.1")
-        return Client(self.space, address, server,
-                      port or (PORT6 if six else PORT))
-
-    def relay(self, address, **kwargs):
-        """The reply to a foreign recipient in a session of its own."""
-        with self.client(address, **kwargs) as client:
-            return client.relay()
+        self.port = port or (PORT6 if ":" in address else PORT)
+        return super().client(address, server)
 
     def stop(self):
         if self.server:

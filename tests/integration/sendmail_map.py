@@ -83,16 +83,16 @@ class DaemonMap:
     def __init__(self, space, build, directory, maps=None, **settings):
         maps = maps or [(f"btree:{FILE}", {"capacity": 16})]
         self.path = space.path(maps[0][0].partition(":")[2])
-        self._dracd = _InSpace(
+        self.dracd = _InSpace(
             build, directory, prefix=space.attached(), maps=maps, **settings)
-        self._dracd.space = space
-        self._dracd.root = str(space.path("/"))
+        self.dracd.space = space
+        self.dracd.root = str(space.path("/"))
         self._fillers = 0
-        self.port = self._dracd.port
-        self._dracd.start()
+        self.port = self.dracd.port
+        self.dracd.start()
 
     def add(self, address, lifetime=None):
-        with self._dracd.client("udp") as client:
+        with self.dracd.client("udp") as client:
             if lifetime is not None:
                 status, _ = client.add3(address, lifetime)
             elif ":" in address:
@@ -102,13 +102,13 @@ class DaemonMap:
         assert status == rpcraw.ADD_SUCCESS
 
     def remove(self, address):
-        with self._dracd.client("unix") as client:
+        with self.dracd.client("unix") as client:
             assert client.remove(address) == rpcraw.OK
 
     def grow(self):
         """New entries until the file has grown: it does so in large steps."""
         size = self.path.stat().st_size
-        with self._dracd.client("unix") as client:
+        with self.dracd.client("unix") as client:
             for _ in range(GROW_MAX):
                 self._fillers += 1
                 address = ipaddress.IPv6Address(FILLER + self._fillers)
@@ -120,13 +120,13 @@ class DaemonMap:
     def rebuild(self):
         """The daemon dies, its map is damaged, and the next one mends it."""
         inode = self.path.stat().st_ino
-        self._dracd.kill9()
+        self.dracd.kill9()
         # A second file, so that a running reader keeps a whole one.
         broken = self.path.with_suffix(".broken")
         broken.write_bytes(self.path.read_bytes()[:4096] + b"\xff" * 8192)
         os.rename(broken, self.path)
-        self._dracd.start()
+        self.dracd.start()
         assert self.path.stat().st_ino != inode
 
     def close(self):
-        self._dracd.finish()
+        self.dracd.finish()

@@ -3,11 +3,8 @@ A real Cyrus IMAP tells dracwatch of its logins, dracwatch tells dracd. dracd
 listens on its local socket only: who authorizes has come to it that way.
 """
 
-import imaplib
-import itertools
 import os
 import pathlib
-import poplib
 import signal
 import socket
 import threading
@@ -16,49 +13,35 @@ import time
 import pytest
 
 import cyrus
-import daemon
 import dracwatch
+import hooks
+import installed
 import mailclient
 import sendmail
-import sendmail_map
 import servers
+from hooks import CLIENT6, clients
 
 RPC = "/run/dracd/rpc.sock"
 NOTIFY = "/run/dracwatch/cyrus.sock"
 QUEUE = "/proc/sys/net/unix/max_dgram_qlen"
-CLIENT6 = "fd00:beef::5"
 INTERVAL_S = 1
 SOON_S = 3 * INTERVAL_S     # some refreshes would have come by then
-WAITS_S = 5                 # a login that takes so long waits for something
+WAITS_S = 3                 # a login that takes so long waits for something
 BLOCKED_MAX = 20            # logins that fill the queue of a hung dracwatch
 SHORT_QUEUE, LONG_QUEUE = 10, 512   # of Linux, and as systemd sets it
-REFUSED = (poplib.error_proto, imaplib.IMAP4.error)
-clients = (f"127.0.1.{n}" for n in itertools.count(1))
 
 
-class Host:
+class Host(dracwatch.Host):
     def __init__(self, build, directory):
         self.space = servers.Space("cyrus", "base")
-        for name in ("/run/dracd", "/run/dracwatch"):
-            self.space.path(name).mkdir()
-        self.dracd = daemon.Dracd(
-            build, directory, prefix=self.space.attached(),
-            maps=[(f"btree:{sendmail_map.FILE}", {"capacity": 16})],
-            listen=[f"unix:{RPC}"])
-        self.dracd.unix = str(self.space.path(RPC))
-        self.dracd.start()
+        self.space.path("/run/dracwatch").mkdir()
+        self.dracd = installed.Dracd(self.space, build, directory,
+                                     listen=[f"unix:{RPC}"]).start()
         self.watch = dracwatch.Watch(build, self.space, directory,
                                      f"cyrus:{NOTIFY},{INTERVAL_S}")
         self.watch.start()
         cyrus.start(self.space)
         self.login()        # Cyrus makes the mailbox
-
-    def close(self):
-        try:
-            self.watch.close()
-            self.dracd.finish()
-        finally:
-            self.space.close()
 
     def imap(self, address, password=cyrus.PASSWORD):
         return mailclient.imap(self.space, address, cyrus.USER, password)
@@ -66,30 +49,17 @@ class Host:
     def pop3(self, address, password=cyrus.PASSWORD):
         return mailclient.pop3(self.space, address, cyrus.USER, password)
 
-    def login(self):
-        """The address, and the seconds until the client knew."""
+    def login(self, address=None):
+        """Seconds until the client knew."""
+        return hooks.login(self.space, mailclient.pop3,
+                           address or next(clients), cyrus.USER,
+                           cyrus.PASSWORD)
+
+    def read(self):
+        """What Cyrus has told by now has been read and reported."""
         address = next(clients)
-        begin = time.monotonic()
-        session = self.pop3(address)
-        took = time.monotonic() - begin
-        session.quit()
-        return address, took
-
-    def entry(self, address):
-        with self.dracd.client("unix") as client:
-            return client.query(address)[1]
-
-    def forget(self, address):
-        with self.dracd.client("unix") as client:
-            client.remove(address)
-
-    def authorized(self, address):
-        return servers.wait_until(lambda: self.entry(address),
-                                  f"{address} is authorized")
-
-    def stays_out(self, address):
-        time.sleep(SOON_S)
-        return self.entry(address) is None
+        self.login(address)
+        self.dracd.authorized(address)
 
     def datagram(self, json):
         return b"external\0EVENT\0\0\0\x000\0" + json.encode() + b"\0"
@@ -111,10 +81,7 @@ def the_host(build, tmp_path_factory):
 @pytest.fixture
 def host(the_host):
     yield the_host
-    if the_host.watch.process.poll() is not None:
-        the_host.watch.start()
-    if not the_host.dracd.alive():
-        the_host.dracd.start()
+    the_host.mend()
 
 
 def test_login_opens_relay(host):
@@ -122,13 +89,13 @@ def test_login_opens_relay(host):
     address = next(clients)
     assert mta.relay(address) == 550
     host.pop3(address).quit()
-    entry = host.authorized(address)
+    entry = host.dracd.authorized(address)
     assert (entry.user, entry.service) == (cyrus.USER, "pop3")
     assert mta.relay(address) == 250
 
     assert mta.relay(CLIENT6) == 550
     host.imap(CLIENT6).logout()
-    entry = host.authorized(CLIENT6)
+    entry = host.dracd.authorized(CLIENT6)
     assert (entry.user, entry.service) == (cyrus.USER, "imap")
     assert mta.relay(CLIENT6) == 250
 
@@ -136,41 +103,37 @@ def test_login_opens_relay(host):
 def test_wrong_password_does_not(host):
     address = next(clients)
     for login in host.pop3, host.imap:
-        with pytest.raises(REFUSED):
+        with pytest.raises(hooks.REFUSED):
             login(address, "wrong")
-    host.authorized(host.login()[0])        # what came before has been read
-    assert host.entry(address) is None
+    host.read()
+    assert host.dracd.entry(address) is None
 
 
-@pytest.mark.parametrize("end", ["logout", "cut"])
-def test_refreshed_while_open(host, end):
-    address = next(clients)
-    session = host.imap(address)
-    host.authorized(address)
-    for _ in range(2):
-        host.forget(address)
-        host.authorized(address)
-    if end == "logout":
-        session.logout()
-    else:
-        session.shutdown()      # without a word
-    host.authorized(host.login()[0])
-    host.forget(address)
-    assert host.stays_out(address)
+def test_refreshed_while_open(host):
+    """However a session ends: after that it is not refreshed."""
+    ends = [lambda session: session.logout(),
+            lambda session: session.shutdown(),     # without a word
+            lambda session: kill_imapd(host)]       # without one to dracwatch
+    sessions = {next(clients): end for end in ends}
+    opened = {address: host.imap(address) for address in sessions}
+    for _ in range(3):
+        for address in sessions:
+            host.dracd.authorized(address)
+            host.dracd.remove(address)
+    for address, end in sessions.items():
+        end(opened[address])
+    host.read()
+    for address in sessions:
+        host.dracd.remove(address)
+    time.sleep(SOON_S)
+    assert [host.dracd.entry(address) for address in sessions] == [None] * 3
 
 
-def test_dead_process_is_not_refreshed(host):
-    address = next(clients)
-    session = host.imap(address)
-    host.authorized(address)
+def kill_imapd(host):
     host.space.run(["pkill", "-KILL", "imapd"])
     servers.wait_until(
         lambda: host.space.run(["pgrep", "imapd"], check=False).stdout == "",
         "imapd is gone")
-    host.authorized(host.login()[0])
-    host.forget(address)
-    assert host.stays_out(address)
-    session.shutdown()
 
 
 # ---- who writes to the socket
@@ -189,17 +152,16 @@ def test_without_root(host, build, tmp_path):
     host.space.run(["chown", "alice", str(pathlib.Path(NOTIFY).parent)])
     other = dracwatch.Watch(
         build, host.space, tmp_path, f"cyrus:{NOTIFY},{INTERVAL_S}",
-        # root's group is that of this dracd
         prefix=["setpriv", "--reuid=alice", "--regid=alice",
-                "--groups=root,mail"])
+                "--groups=dracd,mail"])
     other.state = f"{NOTIFY}.state"
     other.start()
     assert host.space.path(NOTIFY).stat().st_mode & 0o777 == 0o620
     address = next(clients)
     session = host.imap(address)
-    host.authorized(address)
-    host.forget(address)
-    host.authorized(address)
+    host.dracd.authorized(address)
+    host.dracd.remove(address)
+    host.dracd.authorized(address)
     session.logout()
     other.stop()
     host.space.run(["chown", "root", str(pathlib.Path(NOTIFY).parent)])
@@ -225,9 +187,9 @@ def test_forged_login_opens_nothing(host):
         path.chmod(0o600)
     servers.wait_until(lambda: "from uid=65534" in host.watch.log(),
                        "a line about it")
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
     host.send(login)        # by root it is taken
-    host.authorized(address)
+    host.dracd.authorized(address)
 
 
 def test_malformed_is_ignored(host):
@@ -235,7 +197,7 @@ def test_malformed_is_ignored(host):
                      host.datagram("[" * 4000),
                      host.datagram('{"event":"Login","clientIP":"::"}x')):
         host.send(datagram)
-    host.authorized(host.login()[0])
+    host.read()
     assert "cyrus datagram ignored: not what Cyrus sends" in host.watch.log()
 
 
@@ -247,30 +209,28 @@ def test_restart(host):
     assert not host.space.path(NOTIFY).exists()
     host.login()
     host.watch.start()
-    host.authorized(host.login()[0])
+    host.read()
     host.watch.kill()           # its socket stays
     assert host.space.path(NOTIFY).exists()
     host.watch.start()
-    host.authorized(host.login()[0])
+    host.read()
 
 
 def test_login_outlives_everybody(host, figures):
-    took = {"all up": host.login()[1]}
-    host.dracd.stop()
-    absent, took["dracd absent"] = host.login()
-    host.dracd.start()
-    host.authorized(absent)
-    os.kill(host.dracd.process.pid, signal.SIGSTOP)
-    try:
-        stopped, took["dracd stopped"] = host.login()
-    finally:
-        os.kill(host.dracd.process.pid, signal.SIGCONT)
-    host.authorized(stopped)
+    """And those at a time without dracd are told it later."""
+    addresses = []
+
+    def log_in():
+        addresses.append(next(clients))
+        return host.login(addresses[-1])
+
+    took = hooks.times(host.dracd, log_in, figures)
+    for address in addresses:
+        host.dracd.authorized(address)
     host.watch.stop()
-    took["dracwatch absent"] = host.login()[1]
+    took["without dracwatch"] = host.login()
+    figures("%.1f ms without dracwatch" % (took["without dracwatch"] * 1000))
     assert max(took.values()) < WAITS_S
-    figures("a login takes " + ", ".join(
-        "%.1f ms (%s)" % (took[state] * 1000, state) for state in took))
 
 
 def logins_until_one_waits(host):
@@ -308,7 +268,7 @@ def test_hung_dracwatch(host, figures, end):
     if end == signal.SIGKILL:
         host.watch.process.wait()
         host.watch.start()
-    host.authorized(host.login()[0])
+    host.read()
 
 
 def test_hung_dracwatch_with_a_long_queue(host):
@@ -317,5 +277,5 @@ def test_hung_dracwatch_with_a_long_queue(host):
     try:
         assert logins_until_one_waits(host) == (BLOCKED_MAX, None)
     finally:
-        os.kill(host.watch.process.pid, signal.SIGCONT)
-    host.authorized(host.login()[0])
+        host.watch.process.send_signal(signal.SIGCONT)
+    host.read()

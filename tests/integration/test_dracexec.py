@@ -4,27 +4,27 @@ the servers it is hooked into: a login authorizes, a wrong password does not,
 and nobody waits for a dracd that is not there.
 """
 
-import imaplib
+import concurrent.futures
+import functools
 import os
-import poplib
-import signal
 import socket
 import sys
 import time
 
 import pytest
 
+import daemon
 import dovecot
 import exec_servers
+import hooks
 import installed
 import mailclient
 import servers
 
-CLIENT, CLIENT6, OTHER = "127.0.0.5", "fd00:beef::5", "127.0.0.6"
+CLIENT, CLIENT6, OTHER = "127.0.0.5", hooks.CLIENT6, "127.0.0.6"
 ADDRESSES = pytest.mark.parametrize("address", [CLIENT, CLIENT6])
 BUDGET_S = 0.5      # dracexec.c
 SLACK_S = 1.5       # of a busy machine
-REFUSED = (poplib.error_proto, imaplib.IMAP4.error)
 
 
 @pytest.fixture(scope="module")
@@ -97,29 +97,22 @@ class Logins:
         self.space, self.dracd, self.protocol = space, space.dracd, protocol
 
     def login(self, address, password=exec_servers.PASSWORD):
-        """Seconds that it took."""
-        begin = time.monotonic()
-        session = getattr(mailclient, self.protocol)(
-            self.space, address, "alice", password)
-        elapsed_s = time.monotonic() - begin
-        session.quit() if self.protocol == "pop3" else session.logout()
-        return elapsed_s
+        return hooks.login(self.space, getattr(mailclient, self.protocol),
+                           address, "alice", password)
 
 
 @pytest.fixture(scope="module")
-def started():
-    """The spaces of SERVERS that run already."""
-    return {}
+def started(place):
+    """started(name) -> the space of that one of SERVERS."""
+    return functools.cache(lambda name: SERVERS[name][0](place))
 
 
 @pytest.fixture(params=[(name, protocol) for name, (_, protocols)
                         in SERVERS.items() for protocol in protocols],
                 ids="-".join)
-def logins(request, started, place):
+def logins(request, started):
     name, protocol = request.param
-    if name not in started:
-        started[name] = SERVERS[name][0](place)
-    made = Logins(started[name], protocol)
+    made = Logins(started(name), protocol)
     # script-login does not say what it stands before.
     made.service = "" if name == "dovecot" else protocol
     for address in (CLIENT, CLIENT6):
@@ -130,16 +123,14 @@ def logins(request, started, place):
 @ADDRESSES
 def test_login_authorizes(logins, address):
     logins.login(address)
-    entry = logins.dracd.entry(address)
+    entry = logins.dracd.take(address)
     assert (entry.user, entry.service) == ("alice", logins.service)
-    assert logins.dracd.entry(OTHER) is None
+    assert logins.dracd.take(OTHER) is None
 
 
-def test_proxy_is_not_authorized(started, place):
+def test_proxy_is_not_authorized(started):
     """Descriptor 0 leads to it; Dovecot knows better."""
-    if "dovecot" not in started:
-        started["dovecot"] = start_dovecot(place)
-    space = started["dovecot"]
+    space = started("dovecot")
     with space.network():
         proxy = socket.create_connection(("127.0.0.1", PROXY_PORT))
     with proxy:
@@ -153,37 +144,31 @@ def test_proxy_is_not_authorized(started, place):
     space.dracd.remove("192.0.2.99")
 
 
-def test_wrong_password_does_not(logins):
-    """Courier answers after five seconds: one address a protocol."""
-    address = CLIENT6 if logins.protocol == "imap" else CLIENT
-    with pytest.raises(REFUSED):
-        logins.login(address, "wrong")
-    assert logins.dracd.entry(address) is None
+@pytest.mark.parametrize("name", SERVERS)
+def test_wrong_password_does_not(started, name):
+    """By all protocols at once: Courier answers after five seconds."""
+    space = started(name)
+
+    def refused(protocol, address):
+        with pytest.raises(hooks.REFUSED):
+            Logins(space, protocol).login(address, "wrong")
+        assert space.dracd.take(address) is None
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(refused, SERVERS[name][1], (CLIENT, CLIENT6)))
 
 
 def test_login_waits_for_nobody(logins, figures):
-    dracd, log = logins.dracd, logins.space.log
-    up_s = min(logins.login(CLIENT) for _ in range(3))
-    dracd.stop()
+    """When dracd cannot be asked, one line in the log tells of it."""
+    log = logins.space.log
     start = len(log.lines)
-    try:
-        absent_s = logins.login(CLIENT)
-        servers.wait_until(
-            lambda: log.find(rf"dracexec\[\d+\]: client={CLIENT}: ", start),
-            "a line in the log")
-        assert len(log.find("dracexec", start)) == 1
-    finally:
-        dracd.start()
-    dracd.process.send_signal(signal.SIGSTOP)
-    try:
-        stopped_s = logins.login(CLIENT)
-    finally:
-        dracd.process.send_signal(signal.SIGCONT)
-    figures(f"login with dracd up {up_s * 1000:.0f} ms, absent "
-            f"{(absent_s - up_s) * 1000:+.0f} ms, stopped "
-            f"{(stopped_s - up_s) * 1000:+.0f} ms")
-    assert absent_s < up_s + SLACK_S
-    assert stopped_s < up_s + BUDGET_S + SLACK_S
+    took = hooks.times(logins.dracd, lambda: logins.login(CLIENT), figures)
+    servers.wait_until(
+        lambda: len(log.find(rf"dracexec\[\d+\]: client={CLIENT}: ", start)) ==
+        hooks.ROUNDS + 1, "a line for each login that was not reported")
+    assert len(log.find("dracexec", start)) == hooks.ROUNDS + 1
+    assert took["absent"] < took["up"] + SLACK_S
+    assert took["stopped"] < took["up"] + BUDGET_S + SLACK_S
 
 
 # ---- an SMTP server --------------------------------------------------------
@@ -229,13 +214,10 @@ def test_asks_once_a_session(smtp):
 def test_relays_for_nobody_without_dracd(smtp, figures):
     dracd = smtp.dracd
     dracd.add(CLIENT)
-    dracd.process.send_signal(signal.SIGSTOP)
-    try:
+    with daemon.hanging(dracd.process):
         begin = time.monotonic()
         assert smtp.relay(CLIENT) == 550
         stopped_s = time.monotonic() - begin
-    finally:
-        dracd.process.send_signal(signal.SIGCONT)
     assert smtp.relay(CLIENT) == 250
     dracd.stop()
     try:
@@ -326,7 +308,7 @@ def test_peer_of_descriptor_0(host, address):
                       stdout=theirs)
         theirs.close()
         assert ours.recv(100) == b"imapd\n" and ours.recv(100) == b""
-    assert host.dracd.entry(address).user == "bob"
+    assert host.dracd.take(address).user == "bob"
 
 
 @pytest.mark.parametrize("user, sent", [
@@ -335,7 +317,7 @@ def test_peer_of_descriptor_0(host, address):
     ids=["utf-8", "longest", "too long", "control", "no utf-8"])
 def test_no_name_keeps_out(host, user, sent):
     host.dracexec(["TCPREMOTEIP=192.0.2.1", f"USER={user}"], "true")
-    assert host.dracd.entry("192.0.2.1").user == sent
+    assert host.dracd.take("192.0.2.1").user == sent
 
 
 PROGRAM = """
@@ -428,6 +410,6 @@ def test_who_may_call(host, allow):
         done = host.run(["env", f"TCPREMOTEIP={address}", *as_alice, *groups,
                          exec_servers.DRACEXEC, "-s", server, "true"])
         assert done.returncode == 0
-        assert (host.dracd.entry(address) is not None) == known, server
+        assert (host.dracd.take(address) is not None) == known, server
     host.dracd.allow.unlink(missing_ok=True)
     host.dracd.reload()

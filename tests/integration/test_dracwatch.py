@@ -3,11 +3,8 @@ dracwatch follows the log file of a real Dovecot. dracd listens on its local
 socket only: who authorizes has come to it through dracwatch.
 """
 
-import imaplib
-import itertools
 import os
 import pathlib
-import poplib
 import shutil
 import signal
 import subprocess
@@ -19,21 +16,22 @@ import pytest
 import daemon
 import dovecot
 import dracwatch
+import hooks
+import installed
+import mailclient
 import sendmail
 import servers
+from hooks import CLIENT6, clients
 
 HERE = pathlib.Path(__file__).parent
 SOCKET = "/run/dracd/rpc.sock"
-MAP = "/var/lib/dracd/dracd.db"
 LOG = "/var/log/dovecot.log"
-CLIENT6, STRANGER = "fd00:beef::5", "127.0.0.6"
+STRANGER = "127.0.0.6"
 LIFETIME_S = 1800
 SLACK_S = 60
 LATE_S = 300
 MANY = 5000
 SOON_S = 2              # long enough for what would come at once
-REFUSED = (poplib.error_proto, imaplib.IMAP4.error)
-clients = (f"127.0.1.{n}" for n in itertools.count(1))
 
 
 def append(log, age_s, *addresses):
@@ -46,53 +44,28 @@ def append(log, age_s, *addresses):
                        f" method=PLAIN, rip={address}, lip=127.0.0.1\n")
 
 
-class Host:
+class Host(dracwatch.Host):
     """Dovecot, which logs to a file, dracwatch, which reads it, and dracd."""
 
     def __init__(self, build, directory):
         self.space = servers.Space()
-        self.space.path("/run/dracd").mkdir()
-        self.dracd = daemon.Dracd(build, directory,
-                                  prefix=self.space.attached(),
-                                  maps=[(f"btree:{MAP}", {"capacity": 16})],
-                                  listen=[f"unix:{SOCKET}"])
-        self.dracd.unix = str(self.space.path(SOCKET))
-        self.dracd.start()
+        self.dracd = installed.Dracd(self.space, build, directory,
+                                     listen=[f"unix:{SOCKET}"]).start()
         self.log = self.space.path(LOG)
         self.pop = dovecot.Dovecot(self.space, "", log_path=LOG)
         self.watch = dracwatch.Watch(build, self.space, directory,
                                      f"file:{LOG}")
         self.watch.start()
 
-    def close(self):
-        try:
-            self.watch.close()
-            self.dracd.finish()
-        finally:
-            self.space.close()
-
     def login(self, address=None, password=dovecot.PASSWORD):
         """The address, and the seconds it took."""
         address = address or next(clients)
-        begin = time.monotonic()
-        self.pop.pop3(address, "alice", password).quit()
-        return address, time.monotonic() - begin
-
-    def entry(self, address):
-        with self.dracd.client("unix") as client:
-            return client.query(address)[1]
-
-    def forget(self, address):
-        with self.dracd.client("unix") as client:
-            client.remove(address)
-
-    def authorized(self, address):
-        return servers.wait_until(lambda: self.entry(address),
-                                  f"{address} is authorized")
+        return address, hooks.login(self.space, mailclient.pop3, address,
+                                    "alice", password)
 
     def read(self):
         """What is in the log by now has been read and reported."""
-        self.authorized(self.login()[0])
+        self.dracd.authorized(self.login()[0])
 
     def reopen(self):
         """Dovecot writes to a new file from now on."""
@@ -112,8 +85,7 @@ def the_host(build, tmp_path_factory):
 @pytest.fixture
 def host(the_host):
     yield the_host
-    if the_host.watch.process.poll() is not None:
-        the_host.watch.start()
+    the_host.mend()
 
 
 # ---- rotation: all of it happens while a log is being followed, or is not
@@ -148,7 +120,7 @@ def test_login_opens_relay(host):
     address = next(clients)
     assert mta.relay(address) == 550
     host.login(address)
-    entry = host.authorized(address)
+    entry = host.dracd.authorized(address)
     assert (entry.user, entry.service) == ("alice", "pop3")
     assert LIFETIME_S - SLACK_S < entry.expiry - time.time() <= LIFETIME_S
     assert mta.relay(address) == 250
@@ -156,22 +128,22 @@ def test_login_opens_relay(host):
 
     assert mta.relay(CLIENT6) == 550
     host.pop.imap(CLIENT6, "alice", dovecot.PASSWORD).logout()
-    entry = host.authorized(CLIENT6)
+    entry = host.dracd.authorized(CLIENT6)
     assert (entry.user, entry.service) == ("alice", "imap")
     assert mta.relay(CLIENT6) == 250
 
 
 def test_wrong_password_does_not(host):
     address = next(clients)
-    with pytest.raises(REFUSED):
+    with pytest.raises(hooks.REFUSED):
         host.login(address, "wrong")
-    with pytest.raises(REFUSED):
+    with pytest.raises(hooks.REFUSED):
         host.pop.pop3(address, "x>, method=PLAIN, rip=127.66.6.6, lip=1.1.1.1",
                       "wrong")
     host.read()
     assert "127.66.6.6" in host.log.read_text()
-    assert host.entry(address) is None
-    assert host.entry("127.66.6.6") is None
+    assert host.dracd.entry(address) is None
+    assert host.dracd.entry("127.66.6.6") is None
 
 
 # ---- files
@@ -181,7 +153,7 @@ def test_wrong_password_does_not(host):
 def test_rotation(host, rotate):
     host.read()
     address = rotate(host)
-    host.authorized(address)
+    host.dracd.authorized(address)
     host.read()
 
 
@@ -194,21 +166,21 @@ def test_restart_loses_nothing(host, rotate):
     after = host.login()[0]
     host.watch.start()
     for address in before, during, after:
-        host.authorized(address)
+        host.dracd.authorized(address)
 
 
 @pytest.mark.parametrize("rotate", ROTATIONS)
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_restart_repeats_nothing(host, end, rotate):
     address = host.login()[0]
-    host.authorized(address)
+    host.dracd.authorized(address)
     host.read()
-    host.forget(address)
+    host.dracd.remove(address)
     getattr(host.watch, end)()
     rotate(host)
     host.watch.start()
     host.read()
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
 
 
 def test_first_start_begins_now(host, build, tmp_path):
@@ -218,10 +190,10 @@ def test_first_start_begins_now(host, build, tmp_path):
     other = dracwatch.Watch(build, host.space, tmp_path, f"file:{LOG}")
     other.start()
     host.read()
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
     other.stop()
     host.watch.start()
-    host.authorized(address)
+    host.dracd.authorized(address)
 
 
 def test_late_logins_get_the_rest(host):
@@ -229,10 +201,10 @@ def test_late_logins_get_the_rest(host):
     append(host.log, 3 * 3600, old)
     append(host.log, LATE_S, late)
     append(host.log, 0, new)
-    host.authorized(new)
-    left = host.entry(late).expiry - time.time()
+    host.dracd.authorized(new)
+    left = host.dracd.entry(late).expiry - time.time()
     assert LIFETIME_S - LATE_S - SLACK_S < left <= LIFETIME_S - LATE_S
-    assert host.entry(old) is None
+    assert host.dracd.entry(old) is None
 
 
 # ---- dracd
@@ -241,8 +213,8 @@ def test_late_logins_get_the_rest(host):
 def test_dracd_is_away(host, figures):
     """Nobody waits for it, and what happened meanwhile is told it later."""
     took = {"up": host.login()[1]}
-    host.dracd.stop()
     before = host.watch.log().count("dracd does not take logins")
+    host.dracd.stop()
     absent, took["absent"] = host.login()
     servers.wait_until(
         lambda: host.watch.log().count("dracd does not take logins") ==
@@ -252,16 +224,13 @@ def test_dracd_is_away(host, figures):
     second = host.login()[0]
     host.watch.start()
     host.dracd.start()
-    host.authorized(absent)
-    host.authorized(second)
+    host.dracd.authorized(absent)
+    host.dracd.authorized(second)
     servers.wait_until(lambda: "dracd takes logins again" in host.watch.log(),
                        "a line about it")
-    os.kill(host.dracd.process.pid, signal.SIGSTOP)
-    try:
+    with daemon.hanging(host.dracd.process):
         stopped, took["stopped"] = host.login()
-    finally:
-        os.kill(host.dracd.process.pid, signal.SIGCONT)
-    host.authorized(stopped)
+    host.dracd.authorized(stopped)
     figures("a login takes " + ", ".join(
         "%.1f ms (dracd %s)" % (took[s] * 1000, s) for s in took))
 
@@ -270,7 +239,7 @@ def test_latency(host, figures):
     """From the answer to the client until it may relay."""
     address = host.login()[0]
     begin = time.monotonic()
-    host.authorized(address)
+    host.dracd.authorized(address)
     figures("authorized %.0f ms after the login" %
             ((time.monotonic() - begin) * 1000))
 
@@ -279,7 +248,7 @@ def test_many_logins(host, figures):
     addresses = [f"10.{n >> 8}.{n & 255}.1" for n in range(MANY)]
     begin = time.monotonic()
     append(host.log, 0, *addresses)
-    host.authorized(addresses[-1])
+    host.dracd.authorized(addresses[-1])
     figures("%.0f logins a second" % (MANY / (time.monotonic() - begin)))
     with host.dracd.client("unix") as client:
         assert set(addresses) <= {str(each) for each in client.table()}
@@ -405,5 +374,5 @@ def test_reload(host, build, tmp_path):
     servers.wait_until(lambda: "reload: done" in other.log(), "a reload")
     address = host.login()[0]
     time.sleep(SOON_S)
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
     other.stop()

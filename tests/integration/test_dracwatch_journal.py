@@ -1,20 +1,21 @@
 """dracwatch follows a real journal, with a popa3d that logs to it."""
 
-import itertools
 import os
 import pathlib
 import poplib
+import re
 import socket
 
 import pytest
 
 import accounts
-import daemon
 import dracwatch
+import installed
 import journald
 import mailclient
 import popa3d
 import servers
+from hooks import CLIENT6, clients
 
 SOCKET = "/run/dracd/rpc.sock"
 UNIT = "dovecot.service"
@@ -23,21 +24,14 @@ NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 DRACWATCH = ["setpriv", "--reuid=alice", "--regid=alice", "--groups=dracd"]
 LOGIN = ("pop3-login: Login: user=<alice>, method=PLAIN, rip=%s, "
          "lip=127.0.0.1, mpid=1, session=<a>")
-clients = (f"127.0.1.{n}" for n in itertools.count(1))
 
 
-class Host:
+class Host(dracwatch.Host):
     def __init__(self, build, directory):
         self.space = servers.Space("popa3d")
         accounts.make(self.space)
-        self.space.run(["install", "-d", "-o", "dracd", "-g", "dracd",
-                        "/run/dracd", "/var/lib/dracd"])
-        self.dracd = daemon.Dracd(
-            build, directory, prefix=self.space.attached(), user="dracd",
-            maps=[("btree:/var/lib/dracd/dracd.db", {})],
-            journal="/var/lib/dracd/journal", listen=[f"unix:{SOCKET}"])
-        self.dracd.unix = str(self.space.path(SOCKET))
-        self.dracd.start()
+        self.dracd = installed.Dracd(self.space, build, directory,
+                                     listen=[f"unix:{SOCKET}"]).start()
         journald.start(self.space)
         popa3d.standalone(self.space)
         # The journal is for root and a group; its state directory its own.
@@ -54,13 +48,6 @@ class Host:
     def inside(name):
         return f"/run/dracwatch/{name}"
 
-    def close(self):
-        try:
-            self.watch.close()
-            self.dracd.finish()
-        finally:
-            self.space.close()
-
     def login(self):
         address = next(clients)
         mailclient.pop3(self.space, address, accounts.USER,
@@ -70,24 +57,12 @@ class Host:
     def unit(self, address, prefix=()):
         journald.write(self.space, UNIT, "dovecot", LOGIN % address, prefix)
 
-    def entry(self, address):
-        with self.dracd.client("unix") as client:
-            return client.query(address)[1]
-
-    def forget(self, address):
-        with self.dracd.client("unix") as client:
-            client.remove(address)
-
-    def authorized(self, address):
-        return servers.wait_until(lambda: self.entry(address),
-                                  f"{address} is authorized")
-
     def read(self):
         """What is in the journal by now has been read and reported."""
-        self.authorized(self.login())
+        self.dracd.authorized(self.login())
         address = next(clients)
         self.unit(address)
-        self.authorized(address)
+        self.dracd.authorized(address)
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +77,19 @@ def host(build, tmp_path_factory):
 
 
 def test_program(host):
-    entry = host.authorized(host.login())
+    entry = host.dracd.authorized(host.login())
     assert (entry.user, entry.service) == (accounts.USER, "pop3")
     address = next(clients)
     with pytest.raises(poplib.error_proto):
         mailclient.pop3(host.space, address, accounts.USER, "wrong")
     host.read()
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
 
 
 def test_unit(host):
-    for address in next(clients), "fd00:beef::5":
+    for address in next(clients), CLIENT6:
         host.unit(address)
-        entry = host.authorized(address)
+        entry = host.dracd.authorized(address)
         assert (entry.user, entry.service) == ("alice", "pop3")
 
 
@@ -129,15 +104,15 @@ def test_nobody_is_not_believed(host):
     host.space.run([*tool, "dovecot", LOGIN % forged[1]])
     host.unit(forged[2], NOBODY)
     host.read()
-    assert [host.entry(address) for address in forged] == [None] * 3
+    assert [host.dracd.entry(address) for address in forged] == [None] * 3
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_restart_neither_loses_nor_repeats(host, end):
     before = host.login()
-    host.authorized(before)
+    host.dracd.authorized(before)
     host.read()
-    host.forget(before)
+    host.dracd.remove(before)
     # The address before the restart, the login after it.
     address = next(clients)
     with host.space.network():
@@ -152,7 +127,39 @@ def test_restart_neither_loses_nor_repeats(host, end):
             session.write(f"{command}\r\n".encode())
             assert session.readline().startswith(b"+OK")
     host.watch.start()
-    host.authorized(during)
-    host.authorized(address)
+    host.dracd.authorized(during)
+    host.dracd.authorized(address)
     host.read()
-    assert host.entry(before) is None
+    assert host.dracd.entry(before) is None
+
+
+def nonsense(_):
+    return "not one"
+
+
+def just_after(cursor):
+    """As if that line had been dropped: no line has this sequence or time."""
+    fields = dict(each.split("=") for each in cursor[0].split(";"))
+    fields["s"] = "0" * 32
+    for name in "mt":
+        fields[name] = "%x" % (int(fields[name], 16) + 1)
+    return ";".join("=".join(each) for each in fields.items())
+
+
+@pytest.mark.parametrize("change", [nonsense, just_after])
+def test_last_line_is_gone(host, change):
+    """The journal has been cut, or is another one: rather twice than never."""
+    host.read()
+    host.watch.stop()
+    state = host.space.path(str(host.watch.state))
+    text, count = re.subn(r'(?<="cursor": ")[^"]*', change, state.read_text())
+    assert count == 2
+    state.write_text(text)
+    address, other = next(clients), host.login()
+    host.unit(address)
+    host.watch.start()
+    host.dracd.authorized(address)
+    host.dracd.authorized(other)
+    if change is nonsense:
+        assert "names no line of it" in host.watch.log()
+    host.read()

@@ -4,8 +4,10 @@ import time
 
 import pytest
 
+import daemon
 import exim
 import installed
+import sendmail
 import sendmail_map
 import servers
 from ways import LISTED, LOOKUP, OK, STRANGER, Way, Ways
@@ -33,7 +35,7 @@ def world(build, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=WAYS, ids=str)
 def mta(request, world):
-    made = exim.Exim(world, exim.snippet(request.param.file))
+    made = exim.Exim(world, sendmail.snippet(request.param.file))
     made.way = request.param
     yield made
     made.stop()
@@ -45,7 +47,7 @@ def test_unreadable_map(world):
     """Exim reads it as its own user."""
     world.dracd.add(LISTED)
     path = world.path(sendmail_map.FILE)
-    server = exim.Exim(world, exim.snippet("exim-dbmnz.conf"))
+    server = exim.Exim(world, sendmail.snippet("exim-dbmnz.conf"))
     try:
         assert server.relay(LISTED) == OK
         path.chmod(0o600)
@@ -61,7 +63,7 @@ def test_unreadable_map(world):
 def test_split_configuration(world):
     """The same file, where Debian's configuration is many files."""
     world.dracd.add(LISTED)
-    server = exim.Exim(world, exim.snippet("exim-dbmnz.conf"), split=True)
+    server = exim.Exim(world, sendmail.snippet("exim-dbmnz.conf"), split=True)
     try:
         assert server.relay(LISTED) == OK
         assert server.relay(STRANGER) == DENIED
@@ -75,7 +77,7 @@ class TestExim(Ways):
     def test_hanging_dracd(self, world, mta):
         """It is waited for, three seconds; who reads the map does not notice."""
         world.dracd.add(LISTED)
-        with self.hanging(world.dracd):
+        with daemon.hanging(world.dracd.process):
             if mta.way.asks:
                 begin = time.monotonic()
                 assert mta.relay(LISTED) == DENIED

@@ -4,42 +4,32 @@ listens on its local socket only: who authorizes has come to it as root.
 """
 
 import contextlib
-import imaplib
-import ipaddress
-import itertools
 import os
 import pathlib
-import poplib
 import shutil
-import signal
 import subprocess
-import time
 
 import pytest
 
 import accounts
 import courier
-import daemon
 import dovecot
+import hooks
+import installed
 import mailclient
 import mailutils
 import popa3d
 import servers
 import solid_pop3d
+from hooks import CLIENT6, clients
 
 FILES = servers.TOP / "integrations/pam"
 MODULES = next(pathlib.Path("/usr/lib").glob("*/security/pam_unix.so")).parent
 SOCKET = "/run/dracd/rpc.sock"
-CLIENT6 = "fd00:beef::5"
 NEVER = "127.0.2.1"
 BUDGET_S = 0.5          # of pam_drac
 SLACK_S = 0.5           # of a busy machine
-ROUNDS = 3
 LINE = "account optional pam_drac.so"
-REFUSED = (poplib.error_proto, imaplib.IMAP4.error)
-# A new one for each login; NEVER is not among them.
-clients = (str(ipaddress.IPv4Address("127.1.0.1") + n)
-           for n in itertools.count())
 
 
 def start_dovecot(space):
@@ -81,12 +71,9 @@ class Host:
         shutil.copy(module, self.space.path(str(MODULES)))
         accounts.make(self.space)
         self.restore()
-        self.space.path("/run/dracd").mkdir()
-        self.dracd = daemon.Dracd(build, directory,
-                                  prefix=self.space.attached(),
-                                  listen=[f"unix:{SOCKET}"], never=[NEVER])
-        self.dracd.unix = str(self.space.path(SOCKET))
-        self.dracd.start()
+        self.dracd = installed.Dracd(
+            self.space, build, directory, listen=[f"unix:{SOCKET}"],
+            never=[NEVER]).start()
         start(self.space)
 
     def close(self):
@@ -112,22 +99,10 @@ class Host:
                 text.replace(LINE, "\n".join(lines)))
 
     def login(self, address=None, password=accounts.PASSWORD, protocol=None):
-        """Seconds it took; one of REFUSED when it is."""
-        protocol = protocol or next(iter(self.services))
-        begin = time.monotonic()
-        session = protocol(self.space, address or next(clients),
-                           accounts.USER, password)
-        took = time.monotonic() - begin
-        session.quit() if protocol is POP3 else session.logout()
-        return took
-
-    def entry(self, address):
-        with self.dracd.client("unix") as client:
-            return client.query(address)[1]
-
-    def forget(self, address):
-        with self.dracd.client("unix") as client:
-            client.remove(address)
+        """Seconds it took."""
+        return hooks.login(
+            self.space, protocol or next(iter(self.services)),
+            address or next(clients), accounts.USER, password)
 
     def calls(self):
         with self.dracd.client("unix") as client:
@@ -170,18 +145,18 @@ only = lambda name: pytest.mark.parametrize("the_host", [name], indirect=True)
 def test_login_authorizes(host):
     for protocol, service in host.services.items():
         for address in [next(clients)] + [CLIENT6] * host.ipv6:
-            assert host.entry(address) is None
+            assert host.dracd.entry(address) is None
             host.login(address, protocol=protocol)
-            entry = host.entry(address)
+            entry = host.dracd.entry(address)
             assert (entry.user, entry.service) == (accounts.USER, service)
-            host.forget(address)
+            host.dracd.remove(address)
 
 
 def test_wrong_password_does_not(host):
     address = next(clients)
-    with pytest.raises(REFUSED):
+    with pytest.raises(hooks.REFUSED):
         host.login(address, "wrong")
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
 
 
 def test_expired_account_does_not(host):
@@ -189,34 +164,22 @@ def test_expired_account_does_not(host):
     address = next(clients)
     accounts.expire(host.space)
     try:
-        with pytest.raises(REFUSED):
+        with pytest.raises(hooks.REFUSED):
             host.login(address)
     finally:
         accounts.unexpire(host.space)
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
     host.login(address)
-    assert host.entry(address)
+    assert host.dracd.entry(address)
 
 
 def test_login_waits_for_nobody(host, figures):
     """dracd up, absent, and stopped: mail for everybody."""
-    def shortest():
-        return min(host.login() for _ in range(ROUNDS))
-
     host.login()
-    took = {"up": shortest()}
-    os.kill(host.dracd.process.pid, signal.SIGSTOP)
-    try:
-        took["stopped"] = shortest()
-    finally:
-        os.kill(host.dracd.process.pid, signal.SIGCONT)
-    host.dracd.stop()
-    took["absent"] = shortest()
+    took = hooks.times(host.dracd, host.login, figures)
     host.lines()
-    plain = shortest()
-    host.dracd.start()
-    figures("%.1f ms, and with pam_drac %s" % (plain * 1000, ", ".join(
-        "%+.1f (dracd %s)" % ((took[s] - plain) * 1000, s) for s in took)))
+    plain = min(host.login() for _ in range(hooks.ROUNDS))
+    figures("without pam_drac %.1f ms" % (plain * 1000))
     assert max(took.values()) < plain + BUDGET_S + SLACK_S
 
 
@@ -228,7 +191,7 @@ def test_services(host):
         host.lines(f"{LINE} services={services}")
         address = next(clients)
         host.login(address)
-        assert bool(host.entry(address)) == works, services
+        assert bool(host.dracd.entry(address)) == works, services
 
 
 @only("popa3d")
@@ -236,7 +199,7 @@ def test_server(host):
     host.lines(f"{LINE} server=unix:/nowhere,unix:{SOCKET}")
     address = next(clients)
     host.login(address)
-    assert host.entry(address)
+    assert host.dracd.entry(address)
 
 
 @only("popa3d")
@@ -251,7 +214,7 @@ def test_failure_is_logged(host, options, address, line):
     host.lines(f"{LINE} {options}")
     with host.logs(rf"pam_drac\(popa3d:account\): .*{line}"):
         host.login(address)
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
 
 
 @only("dovecot")
@@ -263,7 +226,7 @@ def test_session(host):
         address = next(clients)
         before = host.calls()
         host.login(address)
-        assert host.entry(address)
+        assert host.dracd.entry(address)
         assert host.calls() == before + 1
 
 
@@ -277,9 +240,9 @@ def test_setuid_program_forges_nothing(host):
     su = ["env", f"TCPREMOTEIP={address}", "su", accounts.USER, "-c", "true"]
     host.space.run(["setpriv", "--reuid=65534", "--clear-groups", *su],
                    stdin=subprocess.DEVNULL)
-    assert host.entry(address) is None
+    assert host.dracd.entry(address) is None
     host.space.run(su, stdin=subprocess.DEVNULL)
-    assert host.entry(address)
+    assert host.dracd.entry(address)
 
 
 @only("courier")

@@ -2,9 +2,11 @@
 
 import pytest
 
+import daemon
 import installed
 import postfix
 import sendmail
+import sendmail_map
 import servers
 from ways import LISTED, LOOKUP, OK, STRANGER, Way, Ways
 
@@ -12,6 +14,7 @@ FAILS = 451
 MAP = {"asks": False, "expiry": False, "missing": FAILS, "garbage": FAILS,
        "reload": True, "keeps": True}
 SOCKET = {"asks": True, "missing": FAILS, "garbage": FAILS}
+LMDB = "/var/lib/dracd/dracd.lmdb"
 DENIED, DEFERRED = 554, 454     # 454: Debian's smtpd_relay_restrictions
 WAITS_S = 1
 WAYS = [
@@ -19,6 +22,7 @@ WAYS = [
         **MAP),
     Way("postfix-relay.cf", DENIED, **MAP),
     Way("postfix-proxy.cf", DENIED, follows=False, **MAP),
+    Way("postfix-lmdb.cf", DENIED, map=LMDB, **MAP),
     Way("postfix-socketmap.cf", DENIED, **SOCKET),
     Way("postfix-socketmap-inet.cf", DENIED, **SOCKET),
 ]
@@ -29,14 +33,15 @@ def world(build, tmp_path_factory):
     with servers.Space("postfix", "base") as space:
         space.dracd = installed.Dracd(
             space, build, tmp_path_factory.mktemp("postfix") / "d",
-            lookup=LOOKUP).start()
+            lookup=LOOKUP, maps=[(f"btree:{sendmail_map.FILE}", {}),
+                                 (f"lmdb:{LMDB}", {})]).start()
         yield space
         space.dracd.finish()
 
 
 @pytest.fixture(scope="module", params=WAYS, ids=str)
 def mta(request, world):
-    made = postfix.Postfix(world, postfix.snippet(request.param.file))
+    made = postfix.Postfix(world, sendmail.snippet(request.param.file))
     made.way = request.param
     yield made
     made.stop()
@@ -44,7 +49,7 @@ def mta(request, world):
 
 # ---- with a Postfix of their own: before the others', one at a time ---------
 
-DIRECT = postfix.snippet("postfix-socketmap.cf").replace("proxy:socketmap",
+DIRECT = sendmail.snippet("postfix-socketmap.cf").replace("proxy:socketmap",
                                                          "socketmap")
 
 
@@ -80,7 +85,7 @@ class TestPostfix(Ways):
         world.dracd.add(LISTED)
         with mta.client(LISTED) as client, mta.client(STRANGER) as stranger:
             assert client.relay() == OK
-            with self.hanging(world.dracd):
+            with daemon.hanging(world.dracd.process):
                 if mta.way.asks:
                     client.send("RCPT TO:<other@foreign.example>\r\n")
                     client.sock.settimeout(WAITS_S)

@@ -4,7 +4,6 @@ who may relay, and what it answers when dracd is not there.
 """
 
 import contextlib
-import signal
 import socket
 import threading
 import time
@@ -15,11 +14,8 @@ import daemon
 import installed
 import sendmail
 import servers
+from ways import FAMILIES, LISTED, LISTED6, STRANGER, STRANGER6
 
-LISTED, STRANGER = "127.0.0.5", "127.0.0.6"
-LISTED6, STRANGER6 = "fd00:beef::5", "fd00:beef::6"
-FAMILIES = pytest.mark.parametrize("listed, stranger", [
-    (LISTED, STRANGER), (LISTED6, STRANGER6)], ids=["ipv4", "ipv6"])
 SNIPPET = servers.TOP / "mta/sendmail-socketmap.mc"
 WAIT_S = 3          # -d3
 SLACK_S = 3         # of a busy machine
@@ -154,15 +150,12 @@ def test_dracd_that_does_not_answer(mta, dracd, figures):
     dracd.add(LISTED)
     with mta.client(LISTED) as client:
         assert client.relay() == 250
-        dracd.process.send_signal(signal.SIGSTOP)
-        try:
+        with daemon.hanging(dracd.process):
             begin = time.monotonic()
             assert client.relay() == 451
             elapsed_s = time.monotonic() - begin
             assert mta.relay(LISTED) == 451
             assert client.local() == 250
-        finally:
-            dracd.process.send_signal(signal.SIGCONT)
         figures(f"451 after {elapsed_s:.2f} s")
         assert WAIT_S - 0.5 < elapsed_s < WAIT_S + SLACK_S
         assert client.relay() == 250

@@ -1,14 +1,11 @@
 /* map: pairs, the lock, and how the file grows. */
 #include <time.h>
 
-#include "map_reader.h"
+#include "map_writer.h"
 
 #define PATH "map.db"
 
 static char path[] = PATH, on_disk[] = "disk/map.db";
-
-static struct map_config config;
-static struct map *map;
 
 static int setup(void **state)
 {
@@ -16,34 +13,6 @@ static int setup(void **state)
 	unlink(PATH);
 	config = (struct map_config){.type = MAP_BTREE, .path = path};
 	return 0;
-}
-
-/* Open and locked. */
-static void begin(void)
-{
-	assert_int_equal(map_open(&config, &map), 0);
-	assert_int_equal(map_lock(map), 0);
-}
-
-static void end(void)
-{
-	map_unlock(map);
-	map_close(map);
-	map = NULL;
-}
-
-static int put(const char *text, int64_t expiry_s)
-{
-	struct address address = address_of(text);
-
-	return map_put(map, &address, expiry_s);
-}
-
-static int take(const char *text)
-{
-	struct address address = address_of(text);
-
-	return map_remove(map, &address);
 }
 
 /* ---- pairs ---- */

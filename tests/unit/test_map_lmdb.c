@@ -2,24 +2,20 @@
  * map_lmdb: pairs as Postfix reads them, its locks, what is left when a turn
  * fails, full disks, and files that are not as they should be.
  */
-#include "map_reader.h"
+#include "map_writer.h"
 
 #ifdef HAVE_LMDB
 #include <lmdb.h>
 #include <sys/wait.h>
 
-#include "mapfile.h"
 #include "maps.h"
 
 #define PATH "map.lmdb"
 #define ASIDE PATH ".damaged"
 
-enum { PAGE = 4096, EXPIRY_S = 1900000000, POSTFIX_MAP_BYTES = 16 << 20 };
+enum { POSTFIX_MAP_BYTES = 16 << 20 };
 
 static char path[] = PATH, on_disk[] = "disk/map.lmdb";
-static struct map_config config;
-static struct map *map;
-static struct table *table;
 
 static int setup(void **state)
 {
@@ -27,14 +23,6 @@ static int setup(void **state)
 	unlink(PATH);
 	unlink(ASIDE);
 	config = (struct map_config){.type = MAP_LMDB, .path = path};
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	table_free(table);
-	table = NULL;
 	return 0;
 }
 
@@ -106,65 +94,12 @@ static size_t entries(const char *file)
 	return stat.ms_entries;
 }
 
-/* ---- a writer ---- */
-
-static void begin(void)
-{
-	assert_int_equal(map_open(&config, &map), 0);
-	assert_int_equal(map_lock(map), 0);
-}
-
-static void end(void)
-{
-	map_unlock(map);
-	map_close(map);
-	map = NULL;
-}
-
-static int put(const char *text, int64_t expiry_s)
-{
-	struct address address = address_of(text);
-
-	return map_put(map, &address, expiry_s);
-}
-
-static int take(const char *text)
-{
-	struct address address = address_of(text);
-
-	return map_remove(map, &address);
-}
-
-/* Two of three are IPv4. */
-static struct address numbered(uint32_t i)
-{
-	struct address a = {{0x20, 0x01, 0x0d, 0xb8}};
-
-	if (i % 3 != 0)
-		return address_from_v4(0x0a000000 + i * 7919);
-	i *= 2654435761U;
-	memcpy(a.byte + 6, &i, sizeof i);
-	return a;
-}
-
 static void put_numbered(uint32_t from, uint32_t to)
 {
 	for (uint32_t i = from; i < to; i++) {
 		struct address a = numbered(i);
 
 		assert_int_equal(map_put(map, &a, EXPIRY_S), 0);
-	}
-}
-
-static void fill_table(uint32_t count)
-{
-	table_free(table);
-	table = table_create();
-	assert_non_null(table);
-	for (uint32_t i = 0; i < count; i++) {
-		struct address a = numbered(i);
-
-		assert_non_null(table_insert(table, &a, EXPIRY_S + i % 50));
 	}
 }
 
@@ -537,20 +472,6 @@ static void map_is_full(void **state)
 
 /* ---- files that are not as they should be ---- */
 
-static const char *open_quietly(bool verify)
-{
-	struct map *opened;
-	const char *text;
-
-	capture_begin();
-	opened = mapfile_open(&config, table, verify);
-	text = capture_end();
-	assert_non_null(opened);
-	assert_true(map_is_current(opened));
-	map_close(opened);
-	return text;
-}
-
 static void assert_says_the_same(void)
 {
 	MDB_env *env = env_open(PATH);
@@ -572,22 +493,6 @@ static void assert_says_the_same(void)
 	mdb_env_close(env);
 	assert_int_equal(entries(PATH), wanted);
 	assert_int_equal(map_verify(&config), 0);
-}
-
-static uint8_t *good_map(size_t *len)
-{
-	uint8_t *bytes;
-	FILE *f;
-
-	open_quietly(true);
-	*len = (size_t)stat_of(PATH).st_size;
-	bytes = malloc(*len);
-	f = fopen(PATH, "r");
-	assert_non_null(bytes);
-	assert_non_null(f);
-	assert_int_equal(fread(bytes, 1, *len, f), *len);
-	fclose(f);
-	return bytes;
 }
 
 static void missing_or_empty(void **state)
@@ -910,29 +815,34 @@ static void with_a_btree(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(keys_of_addresses, setup, teardown),
-	    cmocka_unit_test_setup_teardown(with_nuls, setup, teardown),
-	    cmocka_unit_test_setup_teardown(walked, setup, teardown),
-	    cmocka_unit_test_setup_teardown(reader_and_writer, setup, teardown),
-	    cmocka_unit_test_setup_teardown(one_writer, setup, teardown),
-	    cmocka_unit_test_setup_teardown(removed_or_cut, setup, teardown),
+	    cmocka_unit_test_setup_teardown(keys_of_addresses, setup,
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(with_nuls, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(walked, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(reader_and_writer, setup,
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(one_writer, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(removed_or_cut, setup, drop_table),
 	    cmocka_unit_test_setup_teardown(grows_under_a_reader, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(does_not_leak, setup, teardown),
-	    cmocka_unit_test_setup_teardown(disk_is_full, setup, teardown),
-	    cmocka_unit_test_setup_teardown(turn_that_fails, setup, teardown),
-	    cmocka_unit_test_setup_teardown(map_is_full, setup, teardown),
-	    cmocka_unit_test_setup_teardown(missing_or_empty, setup, teardown),
-	    cmocka_unit_test_setup_teardown(another_kind, setup, teardown),
-	    cmocka_unit_test_setup_teardown(another_use, setup, teardown),
-	    cmocka_unit_test_setup_teardown(truncated, setup, teardown),
-	    cmocka_unit_test_setup_teardown(torn, setup, teardown),
-	    cmocka_unit_test_setup_teardown(bytes_changed, setup, teardown),
-	    cmocka_unit_test_setup_teardown(keys_out_of_order, setup, teardown),
-	    cmocka_unit_test_setup_teardown(free_page_in_use, setup, teardown),
-	    cmocka_unit_test_setup_teardown(mended, setup, teardown),
-	    cmocka_unit_test_setup_teardown(killed, setup, teardown),
-	    cmocka_unit_test_setup_teardown(with_a_btree, setup, teardown),
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(does_not_leak, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(disk_is_full, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(turn_that_fails, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(map_is_full, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(missing_or_empty, setup,
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(another_kind, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(another_use, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(truncated, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(torn, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(bytes_changed, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(keys_out_of_order, setup,
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(free_page_in_use, setup,
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(mended, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(killed, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(with_a_btree, setup, drop_table),
 	};
 
 	map_library_init();

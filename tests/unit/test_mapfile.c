@@ -7,41 +7,15 @@
 #include <inttypes.h>
 #include <sys/wait.h>
 
-#include "map_reader.h"
+#include "map_writer.h"
 #include "maps.h"
 
 #define PATH "map.db"
 #define ASIDE PATH ".damaged"
 
-enum { ENTRIES = 3000, NOBODY = 65534, PAGE = 4096 };
+enum { ENTRIES = 3000, NOBODY = 65534 };
 
 static char path[] = PATH, in_dir[] = "dir/map.db";
-static struct map_config config;
-static struct table *table;
-
-/* Two of three are IPv4. */
-static struct address numbered(uint32_t i)
-{
-	struct address a = {{0x20, 0x01, 0x0d, 0xb8}};
-
-	if (i % 3 != 0)
-		return address_from_v4(0x0a000000 + i * 7919);
-	i *= 2654435761U;
-	memcpy(a.byte + 6, &i, sizeof i);
-	return a;
-}
-
-static void fill_table(uint32_t count)
-{
-	table_free(table);
-	table = table_create();
-	assert_non_null(table);
-	for (uint32_t i = 0; i < count; i++) {
-		struct address a = numbered(i);
-
-		assert_non_null(table_insert(table, &a, 1900000000 + i % 50));
-	}
-}
 
 static int setup(void **state)
 {
@@ -51,14 +25,6 @@ static int setup(void **state)
 	config = (struct map_config){
 	    .type = MAP_BTREE, .path = path, .capacity = 1000};
 	fill_table(ENTRIES);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	table_free(table);
-	table = NULL;
 	return 0;
 }
 
@@ -91,40 +57,6 @@ static void assert_says_the_same(const char *file)
 	db->close(db, 0);
 	assert_int_equal(reader_count(file), wanted);
 	assert_verifies(file);
-}
-
-/* Opens it, and closes it again; what was logged. */
-static const char *open_quietly(bool verify)
-{
-	struct map *map;
-	const char *text;
-
-	capture_begin();
-	map = mapfile_open(&config, table, verify);
-	text = capture_end();
-	assert_non_null(map);
-	assert_true(map_is_current(map));
-	map_close(map);
-	return text;
-}
-
-/* A map that is right, as bytes; the caller's to free. */
-static uint8_t *good_map(size_t *len)
-{
-	struct stat st;
-	uint8_t *bytes;
-	FILE *f;
-
-	open_quietly(false);
-	st = stat_of(PATH);
-	*len = (size_t)st.st_size;
-	bytes = malloc(*len);
-	f = fopen(PATH, "r");
-	assert_non_null(bytes);
-	assert_non_null(f);
-	assert_int_equal(fread(bytes, 1, *len, f), *len);
-	fclose(f);
-	return bytes;
 }
 
 static void assert_kept_aside(const void *bytes, size_t len)
@@ -413,7 +345,7 @@ static void in_place(void **state)
 	before = stat_of(in_dir);
 	assert_int_equal(seteuid(NOBODY), 0);
 	capture_begin();
-	struct map *map = mapfile_open(&config, table, true);
+	map = mapfile_open(&config, table, true);
 	const char *text = capture_end();
 	assert_int_equal(seteuid(0), 0);
 	assert_contains(text, "not usable");
@@ -552,25 +484,26 @@ static void nothing_to_take_over(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(missing, setup, teardown),
+	    cmocka_unit_test_setup_teardown(missing, setup, drop_table),
 	    cmocka_unit_test_setup_teardown(with_an_empty_table, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(empty, setup, teardown),
-	    cmocka_unit_test_setup_teardown(garbage, setup, teardown),
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(empty, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(garbage, setup, drop_table),
 	    cmocka_unit_test_setup_teardown(hash_instead_of_btree, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(truncated, setup, teardown),
-	    cmocka_unit_test_setup_teardown(torn, setup, teardown),
-	    cmocka_unit_test_setup_teardown(mended, setup, teardown),
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(truncated, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(torn, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(mended, setup, drop_table),
 	    cmocka_unit_test_setup_teardown(mended_after_a_long_time, setup,
-					    teardown),
+					    drop_table),
 	    cmocka_unit_test_setup_teardown(waits_for_a_reader, setup,
-					    teardown),
-	    cmocka_unit_test_setup_teardown(in_place, setup, teardown),
-	    cmocka_unit_test_setup_teardown(rebuilt_in_place, setup, teardown),
-	    cmocka_unit_test_setup_teardown(taken_over, setup, teardown),
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(in_place, setup, drop_table),
+	    cmocka_unit_test_setup_teardown(rebuilt_in_place, setup,
+					    drop_table),
+	    cmocka_unit_test_setup_teardown(taken_over, setup, drop_table),
 	    cmocka_unit_test_setup_teardown(nothing_to_take_over, setup,
-					    teardown),
+					    drop_table),
 	};
 
 	map_library_init();

@@ -1,10 +1,12 @@
-/* client: see client.h. */
-#include "client.h"
+/* mailclient: see mailclient.h. */
+#include "mailclient.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#include "text.h"
 
 enum { V4_AT = 12 }; /* where a v4-mapped address has its four bytes */
 
@@ -24,7 +26,7 @@ static bool write_v4(const struct in_addr *address, char out[DRAC_ADDRESS_SIZE])
 	return inet_ntop(AF_INET, address, out, DRAC_ADDRESS_SIZE) != NULL;
 }
 
-bool client_from_text(const char *text, char out[DRAC_ADDRESS_SIZE])
+bool mailclient_from_text(const char *text, char out[DRAC_ADDRESS_SIZE])
 {
 	struct in_addr v4;
 	struct in6_addr v6;
@@ -37,7 +39,7 @@ bool client_from_text(const char *text, char out[DRAC_ADDRESS_SIZE])
 	return inet_pton(AF_INET6, text, &v6) == 1 && write_v6(&v6, out);
 }
 
-bool client_from_peer(int fd, char out[DRAC_ADDRESS_SIZE])
+bool mailclient_from_peer(int fd, char out[DRAC_ADDRESS_SIZE])
 {
 	struct sockaddr_storage peer;
 	struct sockaddr_in v4;
@@ -53,4 +55,11 @@ bool client_from_peer(int fd, char out[DRAC_ADDRESS_SIZE])
 	if (peer.ss_family == AF_INET)
 		return write_v4(&v4.sin_addr, out);
 	return peer.ss_family == AF_INET6 && write_v6(&v6.sin6_addr, out);
+}
+
+const char *mailclient_name(const char *name, size_t max)
+{
+	size_t len = name ? strnlen(name, max + 1) : 0;
+
+	return len <= max && text_is_clean(name, len) ? name : NULL;
 }

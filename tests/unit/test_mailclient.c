@@ -1,5 +1,6 @@
-/* client: which address a mail client has, by text and by its connection. */
-#include "../../integrations/common/client.h"
+/* mailclient: the address of a mail client, by text and by connection; names.
+ */
+#include "mailclient.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -41,7 +42,7 @@ static void text_is_an_address(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		assert_true(client_from_text(rows[i].text, address));
+		assert_true(mailclient_from_text(rows[i].text, address));
 		assert_string_equal(address, rows[i].address);
 	}
 }
@@ -73,7 +74,7 @@ static void text_is_none(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		memset(address, 'x', sizeof address);
-		assert_false(client_from_text(rows[i], address));
+		assert_false(mailclient_from_text(rows[i], address));
 		assert_string_equal(address, "");
 	}
 }
@@ -101,7 +102,7 @@ static void check_peer(int family, const char *host, const char *expected)
 	assert_int_equal(connect(ours, name, len), 0);
 	theirs = accept(listener, NULL, NULL);
 	assert_true(theirs >= 0);
-	assert_true(client_from_peer(theirs, address));
+	assert_true(mailclient_from_peer(theirs, address));
 	assert_string_equal(address, expected);
 	close(theirs);
 	close(ours);
@@ -126,7 +127,7 @@ static void peer_of_anything_else(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	fd[COUNT(fd) - 1] = pair[0];
 	for (size_t i = 0; i < COUNT(fd); i++) {
-		assert_false(client_from_peer(fd[i], address));
+		assert_false(mailclient_from_peer(fd[i], address));
 		assert_string_equal(address, "");
 		close(fd[i]);
 	}
