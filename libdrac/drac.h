@@ -61,7 +61,7 @@ enum {
 	DRAC_USER_MAX = 255,        /* bytes, without the NUL */
 	DRAC_SERVICE_MAX = 32,      /* bytes, without the NUL */
 	DRAC_CALLER_MAX = 63,       /* bytes, without the NUL */
-	DRAC_PAGE_MAX = 32,         /* entries, or events, a call gives at most */
+	DRAC_PAGE_MAX = 32, /* entries, or events, a call gives at most */
 	DRAC_COUNTER_NAME_MAX = 64, /* bytes, without the NUL */
 	DRAC_COUNTERS_MAX = 64,     /* counters a drac_stats() gives at most */
 };
