@@ -44,9 +44,12 @@ SANFLAGS   = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
 DEPS       = libtirpc libconfuse zlib
 SYSTEMD   := $(shell $(PKG_CONFIG) --exists libsystemd && echo libsystemd)
 LMDB      := $(shell $(PKG_CONFIG) --exists lmdb && echo lmdb)
+# Only its headers: libdrac/sign.c loads it where a key is used.
+OPENSSL   := $(shell $(PKG_CONFIG) --exists 'libcrypto >= 3' && echo libcrypto)
 CPPFLAGS  += -D_GNU_SOURCE -I$(B)/gen -Ilibdrac -Iintegrations/common \
              -DDRACD_VERSION='"$(VERSION)"' \
              $(if $(SYSTEMD),-DHAVE_SYSTEMD) $(if $(LMDB),-DHAVE_LMDB) \
+             $(if $(OPENSSL),-DHAVE_OPENSSL) \
              $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(DEPS) $(SYSTEMD)))
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -fPIC
 LDFLAGS   += -Wl,-z,relro,-z,now -Wl,--as-needed
@@ -68,7 +71,8 @@ DOVECOT_SETTINGS := $(shell grep -sl plugin_dependency $(DOVECOT_INCLUDE)/settin
 GEN        = $(B)/gen/drac_prot.h $(B)/gen/drac_xdr.c
 OBJ        = $(B)/obj
 XDR_OBJ    = $(OBJ)/drac_xdr.o
-ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ)
+ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ) \
+             $(OBJ)/libdrac/sign.o
 COMMON_OBJ = $(OBJ)/integrations/common/client.o
 WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c))) \
              $(COMMON_OBJ) $(patsubst %,$(OBJ)/dracd/%.o,log loop notify text)
@@ -91,7 +95,7 @@ MANUALS    = $(wildcard man/*.[1-8])
 # What apt installs: compilers, libraries and test tools, never a server.
 BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
              libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev \
-             liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev
+             liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev libssl-dev
 TEST_DEPS  = libcmocka-dev python3 python3-pytest db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
 FUZZ_DEPS  = clang libclang-rt-14-dev
