@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include "allow.h"
+#include "keys.h"
 #include "log.h"
+#include "origin.h"
 
 enum {
 	CACHE_SLOTS = 4096, /* a power of two */
@@ -39,12 +41,11 @@ struct stamp {
 	struct timespec ctime;
 };
 
-enum verdict { VERDICT_NONE, VERDICT_DENIED, VERDICT_ALLOWED };
-
 struct slot {
 	struct address caller;
-	uint8_t verdict;
+	uint8_t ways; /* of allow.h, and KNOWN */
 };
+enum { KNOWN = 0x80 };
 
 struct own_addresses {
 	struct address *list;
@@ -54,6 +55,7 @@ struct own_addresses {
 struct access {
 	char *allow_file;
 	bool hosts_access;
+	const struct keys *keys;
 	struct allow_list allow;
 	struct own_addresses own; /* without loopback */
 	struct stamp allow_stamp;
@@ -168,14 +170,15 @@ static bool load(struct access *access)
 	has_changed(&access->hosts_deny_stamp, hosts_deny_table);
 	read_own(&access->own);
 	forget_verdicts(access);
-	if (!allow_read(access->allow_file, &fresh))
+	if (!allow_read(access->allow_file, access->keys, &fresh))
 		return false;
 	allow_free(&access->allow);
 	access->allow = fresh;
 	return true;
 }
 
-struct access *access_open(const char *allow_file, bool hosts_access)
+struct access *access_open(const char *allow_file, bool hosts_access,
+			   const struct keys *keys)
 {
 	struct access *access = calloc(1, sizeof *access);
 
@@ -186,6 +189,7 @@ struct access *access_open(const char *allow_file, bool hosts_access)
 		return NULL;
 	}
 	access->hosts_access = hosts_access;
+	access->keys = keys;
 	/* hosts_options(5): a `twist` must refuse, not replace the daemon. */
 	resident = 1;
 	if (!load(access)) {
@@ -245,7 +249,7 @@ static bool only_own(const struct access *access, const struct prefix *p)
 bool access_names_others(const struct access *access)
 {
 	for (size_t i = 0; i < access->allow.count; i++)
-		if (!only_own(access, &access->allow.prefixes[i]))
+		if (!only_own(access, &access->allow.rules[i].prefix))
 			return true;
 	return false;
 }
@@ -271,26 +275,62 @@ static bool hosts_access_allows(const struct address *caller)
 	return hosts_ctl(daemon, unknown, text, unknown) != 0;
 }
 
-static bool decide(const struct access *access, const struct address *caller)
+/* In which ways the caller may call, some of them with a key. */
+static unsigned decide(const struct access *access,
+		       const struct address *caller)
 {
-	bool listed = access->allow.missing
-			  ? is_own(&access->own, caller)
-			  : allow_contains(&access->allow, caller);
+	unsigned ways;
 
-	return listed && (!access->hosts_access || hosts_access_allows(caller));
+	if (access->allow.missing)
+		ways = is_own(&access->own, caller) ? ALLOW_UDP | ALLOW_TCP : 0;
+	else
+		ways = allow_ways(&access->allow, caller, NULL);
+	return ways == 0 || !access->hosts_access || hosts_access_allows(caller)
+		   ? ways
+		   : 0;
 }
 
-bool access_address(struct access *access, const struct address *caller)
+static unsigned ways_of(struct access *access, const struct address *caller)
 {
 	struct slot *slot = slot_of(access, caller);
 
-	if (slot->verdict == VERDICT_NONE ||
-	    !address_equal(&slot->caller, caller)) {
+	if (slot->ways == 0 || !address_equal(&slot->caller, caller)) {
 		slot->caller = *caller;
-		slot->verdict =
-		    decide(access, caller) ? VERDICT_ALLOWED : VERDICT_DENIED;
+		slot->ways = (uint8_t)(KNOWN | decide(access, caller));
 	}
-	return slot->verdict == VERDICT_ALLOWED;
+	return slot->ways;
+}
+
+void access_unsigned(struct access *access, struct origin *origin)
+{
+	unsigned ways = ways_of(access, &origin->caller);
+	unsigned way = origin->datagram ? ALLOW_UDP : ALLOW_TCP;
+
+	origin->allowed = (ways & way) != 0;
+	if (origin->allowed)
+		origin->denial = NULL;
+	else if (ways & way << ALLOW_WITH_KEY)
+		origin->denial = "not signed, and dracd.allow demands key=";
+	else if (ways & ~(unsigned)KNOWN)
+		origin->denial = "not by TCP, and dracd.allow demands tcp";
+	else
+		origin->denial = ACCESS_NOT_LISTED;
+}
+
+void access_signed(struct access *access, struct origin *origin)
+{
+	unsigned way = origin->datagram ? ALLOW_UDP : ALLOW_TCP;
+	unsigned ways;
+
+	if (origin->allowed || origin->local)
+		return;
+	ways = ways_of(access, &origin->caller);
+	if (!(ways & way << ALLOW_WITH_KEY))
+		return;
+	origin->allowed = allow_ways(&access->allow, &origin->caller,
+				     origin->key->secret.name) &
+			  way;
+	origin->denial = "signed by another key than dracd.allow demands";
 }
 
 /* ---- unix callers ---- */

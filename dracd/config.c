@@ -16,6 +16,7 @@
 #include "log.h"
 #include "options.h"
 #include "setting.h"
+#include "sign.h"
 
 #define DEFAULT_MAP "btree:/var/lib/dracd/dracd.db"
 #define DEFAULT_LOOKUP "{\"unix:/run/dracd/map.sock\"}"
@@ -170,6 +171,22 @@ static int check_map(cfg_t *cfg, cfg_opt_t *opt)
 	return right == NULL ? 0 : fault(cfg, opt, title, right);
 }
 
+/* Called when a key section has been read. */
+static int check_key(cfg_t *cfg, cfg_opt_t *opt)
+{
+	cfg_t *key = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+	const char *file = cfg_getstr(key, "file");
+
+	if (!drac_sign_is_name(cfg_title(key)))
+		return fault(cfg, opt, cfg_title(key),
+			     "the name of a key is 1 to 64 of A-Z a-z 0-9 "
+			     ". _ -");
+	if (file == NULL)
+		return fault(cfg, opt, cfg_title(key),
+			     "no file; write file = \"/path\" in the braces");
+	return 0;
+}
+
 /* ---- the file ---- */
 
 /* All names and defaults of dracd.conf(5). */
@@ -178,6 +195,10 @@ static cfg_t *new_parser(void)
 	cfg_opt_t map[] = {
 	    CFG_BOOL("nul", cfg_false, CFGF_NONE),
 	    CFG_INT("capacity", DEFAULT_CAPACITY, CFGF_NONE),
+	    CFG_END(),
+	};
+	cfg_opt_t key[] = {
+	    CFG_STR("file", NULL, CFGF_NONE),
 	    CFG_END(),
 	};
 	cfg_opt_t all[] = {
@@ -190,6 +211,7 @@ static cfg_t *new_parser(void)
 	    CFG_INT("ipv6-prefix", CONFIG_IPV6_PREFIX_MAX, CFGF_NONE),
 	    CFG_BOOL("rpcbind", cfg_true, CFGF_NONE),
 	    CFG_STR("allow-file", "/etc/mail/dracd.allow", CFGF_NONE),
+	    CFG_SEC("key", key, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	    CFG_BOOL("hosts-access", cfg_true, CFGF_NONE),
 	    CFG_STR("user", "dracd", CFGF_NONE),
 	    CFG_STR_LIST("never", NULL, CFGF_NONE),
@@ -213,6 +235,8 @@ static cfg_t *new_parser(void)
 	cfg_set_validate_func(cfg, "lookup", check_lookup);
 	cfg_set_validate_func(cfg, "ipv6-prefix", check_ipv6_prefix);
 	cfg_set_validate_func(cfg, "allow-file", check_path);
+	cfg_set_validate_func(cfg, "key", check_key);
+	cfg_set_validate_func(cfg, "key|file", check_path);
 	cfg_set_validate_func(cfg, "never", check_never);
 	cfg_set_validate_func(cfg, "max-entries", check_entries);
 	cfg_set_validate_func(cfg, "max-connections", check_connections);
@@ -368,6 +392,27 @@ static bool take_never(struct config *c, cfg_t *cfg)
 	return true;
 }
 
+static bool take_keys(struct config *c, cfg_t *cfg)
+{
+	unsigned n = cfg_size(cfg, "key");
+
+	c->keys = calloc(n + 1, sizeof *c->keys);
+	if (c->keys == NULL)
+		return false;
+	for (; c->key_count < n; c->key_count++) {
+		cfg_t *from = cfg_getnsec(cfg, "key", (unsigned)c->key_count);
+		struct key_config *key = &c->keys[c->key_count];
+
+		key->name = strdup(cfg_title(from));
+		if (key->name == NULL || setting_path(cfg_getstr(from, "file"),
+						      &key->file) != NULL) {
+			free(key->name);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool take_file(struct config *c, cfg_t *cfg)
 {
 	c->durability = strcmp(cfg_getstr(cfg, "durability"), "disk") == 0
@@ -390,7 +435,7 @@ static bool take_file(struct config *c, cfg_t *cfg)
 	       setting_path(cfg_getstr(cfg, "allow-file"), &c->allow_file) ==
 		   NULL &&
 	       take_maps(c, cfg) && take_all_sockets(c, cfg) &&
-	       take_never(c, cfg);
+	       take_never(c, cfg) && take_keys(c, cfg);
 }
 
 /* ---- what the command line says of it ---- */
@@ -505,6 +550,11 @@ void config_free(struct config *config)
 	free(config->lookup);
 	free(config->allow_file);
 	free(config->user);
+	for (size_t i = 0; i < config->key_count; i++) {
+		free(config->keys[i].name);
+		free(config->keys[i].file);
+	}
+	free(config->keys);
 	free(config->never);
 	free(config);
 }

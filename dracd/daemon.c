@@ -15,6 +15,7 @@
 
 #include "clock.h"
 #include "journal.h"
+#include "keys.h"
 #include "log.h"
 #include "loop.h"
 #include "maps.h"
@@ -38,6 +39,7 @@ enum {
 
 struct daemon {
 	struct config *config;
+	struct keys *keys;
 	struct access *access;
 	struct bounds *bounds;
 	int argc;
@@ -172,6 +174,7 @@ static void reload(struct daemon *daemon)
 		config->idle_timeout_s = new->idle_timeout_s;
 		take_over_never(config, new);
 		remove_never(daemon);
+		done = keys_reload(daemon->keys, new);
 		config_free(new);
 	}
 	if (!access_reload(daemon->access))
@@ -399,6 +402,7 @@ static bool open_rooms(struct daemon *daemon)
 	daemon->service = (struct service){
 	    .config = daemon->config,
 	    .access = daemon->access,
+	    .keys = daemon->keys,
 	    .table = daemon->table,
 	    .turn = daemon->turn,
 	    .stats = &daemon->stats,
@@ -410,18 +414,20 @@ static bool open_rooms(struct daemon *daemon)
 	       serve_all(daemon);
 }
 
-struct daemon *daemon_create(struct config *config, struct access *access,
-			     struct bounds *bounds, int argc,
-			     char *const argv[])
+struct daemon *daemon_create(struct config *config, struct keys *keys,
+			     struct access *access, struct bounds *bounds,
+			     int argc, char *const argv[])
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
 	if (daemon == NULL) {
 		access_close(access);
+		keys_free(keys);
 		config_free(config);
 		return NULL;
 	}
 	*daemon = (struct daemon){
 	    .config = config,
+	    .keys = keys,
 	    .access = access,
 	    .bounds = bounds,
 	    .argc = argc,
@@ -471,6 +477,7 @@ void daemon_free(struct daemon *daemon)
 	close_fd(daemon->expiry.fd);
 	loop_free(daemon->loop);
 	access_close(daemon->access);
+	keys_free(daemon->keys);
 	config_free(daemon->config);
 	free(daemon);
 }

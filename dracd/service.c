@@ -10,12 +10,13 @@
 #include "audit.h"
 #include "drac_prot.h"
 #include "log.h"
+#include "proof.h"
 #include "record.h"
 #include "text.h"
 
 enum {
 	/* Bytes of a page besides its entries, and of its largest entry. */
-	PAGE_FIXED = RPC_REPLY_HEADER + 4 + 4 + 8,
+	PAGE_FIXED = RPC_REPLY_HEADER_MAX + 4 + 4 + 8,
 	ENTRY_MAX = 4 + 16 + 8 + 4 + 256 + 4 + 32,
 };
 
@@ -33,10 +34,9 @@ void service_deny_caller(struct service *service, const struct origin *origin)
 	char caller[ADDRESS_TEXT_MAX];
 	service->stats->denied++;
 	if (log_allowed(&limit))
-		log_write(LOG_WARNING,
-			  "deny caller=%s reason=\"not in dracd.allow or "
-			  "refused by hosts.allow, hosts.deny\"",
-			  audit_caller(origin, caller));
+		log_write(LOG_WARNING, "deny caller=%s reason=\"%s\"",
+			  audit_caller(origin, caller),
+			  origin->denial ? origin->denial : ACCESS_NOT_LISTED);
 }
 
 static bool is_never(const struct config *config, const struct address *address)
@@ -196,15 +196,16 @@ static enum service_result remove_entry(struct service *service, XDR *in,
 void service_answer(const struct request *request, enum outcome outcome,
 		    int64_t expiry_s)
 {
-	uint8_t reply[RPC_REPLY_HEADER + 16];
+	uint8_t reply[RPC_REPLY_HEADER_MAX + 16];
+	size_t len = rpc_reply_begin(reply, &request->origin);
 	XDR out;
 	static const drac3_status status3[] = {
 	    [OUTCOME_OK] = DRAC3_OK,
 	    [OUTCOME_SYSERR] = DRAC3_SYSERR,
 	    [OUTCOME_NOTFOUND] = DRAC3_NOTFOUND,
 	};
-	xdrmem_create(&out, (char *)reply + RPC_REPLY_HEADER,
-		      sizeof(reply) - RPC_REPLY_HEADER, XDR_ENCODE);
+	xdrmem_create(&out, (char *)reply + len, (u_int)(sizeof(reply) - len),
+		      XDR_ENCODE);
 	if (request->version != DRACVERS3) {
 		addstat status = classic_status(outcome);
 		xdr_addstat(&out, &status);
@@ -213,9 +214,10 @@ void service_answer(const struct request *request, enum outcome outcome,
 	} else {
 		reply_status(&out, status3[outcome]);
 	}
-	rpc_reply_header(reply, request->origin.xid);
-	request->origin.send(&request->origin, reply,
-			     RPC_REPLY_HEADER + xdr_getpos(&out));
+	len += xdr_getpos(&out);
+	rpc_reply_end(&request->origin, reply, len);
+	proof_answered(&request->origin, reply, len);
+	request->origin.send(&request->origin, reply, len);
 }
 
 /* ---- version 3: reading ---------------------------------------------------

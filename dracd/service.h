@@ -18,6 +18,7 @@
 struct service {
 	const struct config *config;
 	struct access *access;
+	const struct keys *keys;
 	struct table *table;
 	struct turn *turn;
 	struct stats *stats;
