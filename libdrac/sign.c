@@ -217,7 +217,7 @@ bool drac_sign_decode(const void *body, size_t len,
 	memcpy(credential->nonce, bytes + 12, DRAC_SIGN_NONCE);
 	memcpy(&name_len, bytes + DRAC_SIGN_NAME_AT - 4, sizeof name_len);
 	name_len = be32toh(name_len);
-	if (name_len > len - DRAC_SIGN_NAME_AT ||
+	if (credential->time_s < 0 || name_len > len - DRAC_SIGN_NAME_AT ||
 	    !is_name((const char *)bytes + DRAC_SIGN_NAME_AT, name_len))
 		return false;
 	memcpy(credential->name, bytes + DRAC_SIGN_NAME_AT, name_len);

@@ -7,7 +7,7 @@
  *
  *   credential   flavor  0x20d7ac01
  *                body    scheme       4 bytes: 1, HMAC-SHA-256
- *                        time         8 bytes: seconds since the Epoch
+ *                        time         8 bytes: seconds since the Epoch, below 2^63
  *                        nonce       16 bytes: random, another one each call
  *                        name length  4 bytes: 1 to 64
  *                        name         A-Z a-z 0-9 . _ -
