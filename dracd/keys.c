@@ -32,14 +32,15 @@ struct key *keys_find(const struct keys *keys, const char *name)
 	return key != NULL && key->active ? key : NULL;
 }
 
-/* The only group that may read the files: the daemon's. */
-static gid_t daemon_group(const struct config *config)
+/* Whose the files may be: those that the daemon will have, or has already. */
+static void find_owner(const struct config *config, uid_t *user, gid_t *group)
 {
-	const struct passwd *user = NULL;
+	const struct passwd *found = NULL;
 
 	if (geteuid() == 0 && config->user[0] != '\0')
-		user = getpwnam(config->user);
-	return user != NULL ? user->pw_gid : getegid();
+		found = getpwnam(config->user);
+	*user = found != NULL ? found->pw_uid : geteuid();
+	*group = found != NULL ? found->pw_gid : getegid();
 }
 
 /* A secret of length 0: the file may not be opened, and need not be. */
@@ -48,9 +49,14 @@ static bool read_one(const struct keys *keys, const struct config *config,
 {
 	char fault[DRAC_SIGN_FAULT_MAX];
 	const struct key *old = keys_find(keys, from->name);
-	const char *wrong =
-	    drac_sign_read(from->file, daemon_group(config), into, fault);
-	int number = errno;
+	const char *wrong;
+	uid_t user;
+	gid_t group;
+	int number;
+
+	find_owner(config, &user, &group);
+	wrong = drac_sign_read(from->file, user, group, into, fault);
+	number = errno;
 
 	if (wrong == NULL && into->name[0] != '\0' &&
 	    strcmp(into->name, from->name) != 0)

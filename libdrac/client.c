@@ -188,7 +188,7 @@ static bool find_key(const struct drac_server *server,
 	*use = NULL;
 	if (server->host[0] == '\0')
 		return true;
-	if (drac_sign_read(path, (gid_t)-1, key, why) != NULL) {
+	if (drac_sign_read(path, geteuid(), (gid_t)-1, key, why) != NULL) {
 		if (may_go_unsigned(server, errno))
 			return true;
 		snprintf(fault, DRAC_FAULT_MAX, "%.*s: %s", DRAC_KEY_PATH_MAX,

@@ -315,12 +315,12 @@ const char *drac_sign_parse(const char *text, size_t len,
 }
 
 /* NULL: the file may be believed. */
-static const char *judge(const struct stat *st, gid_t group,
+static const char *judge(const struct stat *st, uid_t user, gid_t group,
 			 char fault[DRAC_SIGN_FAULT_MAX])
 {
 	if (!S_ISREG(st->st_mode))
 		return fail(fault, "not a regular file");
-	if (st->st_uid != 0 && st->st_uid != geteuid())
+	if (st->st_uid != 0 && st->st_uid != user && st->st_uid != geteuid())
 		return fail(fault,
 			    "it is uid %u's; chown it to root or to "
 			    "the user that reads it",
@@ -339,7 +339,7 @@ static const char *judge(const struct stat *st, gid_t group,
 	return NULL;
 }
 
-const char *drac_sign_read(const char *path, gid_t group,
+const char *drac_sign_read(const char *path, uid_t user, gid_t group,
 			   struct drac_sign_key *key,
 			   char fault[DRAC_SIGN_FAULT_MAX])
 {
@@ -359,7 +359,7 @@ const char *drac_sign_read(const char *path, gid_t group,
 		return fault;
 	}
 	wrong = fstat(fd, &st) != 0 ? fail(fault, "cannot be looked at")
-				    : judge(&st, group, fault);
+				    : judge(&st, user, group, fault);
 	if (wrong == NULL)
 		len = read(fd, text, sizeof text);
 	close(fd);

@@ -7,13 +7,11 @@
  *
  *   credential   flavor  0x20d7ac01
  *                body    scheme       4 bytes: 1, HMAC-SHA-256
- *                        time         8 bytes: seconds since the Epoch, below 2^63
- *                        nonce       16 bytes: random, another one each call
- *                        name length  4 bytes: 1 to 64
- *                        name         A-Z a-z 0-9 . _ -
- *                        padding      0 to 3 zero bytes, up to a multiple of 4
- *   verifier     flavor  0x20d7ac01
- *                body    MAC         32 bytes
+ *                        time         8 bytes: seconds since the Epoch, below
+ * 2^63 nonce       16 bytes: random, another one each call name length  4
+ * bytes: 1 to 64 name         A-Z a-z 0-9 . _ - padding      0 to 3 zero bytes,
+ * up to a multiple of 4 verifier     flavor  0x20d7ac01 body    MAC         32
+ * bytes
  *
  * The MAC of a call is HMAC-SHA-256, with the secret as the key, of the whole
  * message from the xid to the last byte of the arguments, with the 32 bytes of
@@ -79,12 +77,12 @@ bool drac_sign_is_name(const char *text);
  * besides that only empty lines and lines that begin with `#`. The secret is
  * 32 to 512 printable ASCII characters without blanks.
  *
- * It must be a regular file of root's or of the effective user's, with no
- * rights for others and none but reading for the group. group: the only one
- * that may have it; (gid_t)-1: any. Returns NULL, or what is wrong, put into
- * fault; errno is then that of open(2), or 0.
+ * It must be a regular file of root's, of user's or of the effective user's,
+ * with no rights for others and none but reading for the group. group: the
+ * only one that may have it; (gid_t)-1: any. Returns NULL, or what is wrong,
+ * put into fault; errno is then that of open(2), or 0.
  */
-const char *drac_sign_read(const char *path, gid_t group,
+const char *drac_sign_read(const char *path, uid_t user, gid_t group,
 			   struct drac_sign_key *key,
 			   char fault[DRAC_SIGN_FAULT_MAX]);
 /* The same for text in memory. */

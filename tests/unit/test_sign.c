@@ -273,7 +273,7 @@ static void files_and_their_rights(void **state)
 		const char *wrong;
 
 		assert_int_equal(chmod("key", rows[i].mode), 0);
-		wrong = drac_sign_read("key", rows[i].group, &key, fault);
+		wrong = drac_sign_read("key", 0, rows[i].group, &key, fault);
 		if (rows[i].wrong == NULL)
 			assert_null(wrong);
 		else
@@ -287,17 +287,17 @@ static void files_that_are_none(void **state)
 	struct drac_sign_key key;
 
 	(void)state;
-	assert_non_null(drac_sign_read("nothing", (gid_t)-1, &key, fault));
+	assert_non_null(drac_sign_read("nothing", 0, (gid_t)-1, &key, fault));
 	assert_int_equal(errno, ENOENT);
-	assert_non_null(drac_sign_read(".", (gid_t)-1, &key, fault));
+	assert_non_null(drac_sign_read(".", 0, (gid_t)-1, &key, fault));
 	assert_int_equal(errno, 0);
-	assert_non_null(drac_sign_read("/dev/zero", (gid_t)-1, &key, fault));
+	assert_non_null(drac_sign_read("/dev/zero", 0, (gid_t)-1, &key, fault));
 	assert_int_equal(mkfifo("fifo", 0600), 0);
-	assert_non_null(drac_sign_read("fifo", (gid_t)-1, &key, fault));
+	assert_non_null(drac_sign_read("fifo", 0, (gid_t)-1, &key, fault));
 	memset(big, '\n', sizeof big);
 	scratch_write_bytes("big", big, sizeof big);
 	assert_int_equal(chmod("big", 0600), 0);
-	assert_string_equal(drac_sign_read("big", (gid_t)-1, &key, fault),
+	assert_string_equal(drac_sign_read("big", 0, (gid_t)-1, &key, fault),
 			    "too long");
 }
 
