@@ -89,8 +89,10 @@ static bool parse_options(const char *text, size_t len,
 /* What stands behind drac://. */
 static bool parse_url(const char *text, size_t len, struct drac_server *server)
 {
-	const char *at = memchr(text, '@', len);
-	const char *end = text + len, *options;
+	const char *end = text + len;
+	const char *options = memchr(text, '?', len);
+	const char *host_end = options != NULL ? options : end;
+	const char *at = memchr(text, '@', (size_t)(host_end - text));
 
 	if (at != NULL) {
 		if (!copy(server->key_name, sizeof server->key_name, text,
@@ -99,12 +101,12 @@ static bool parse_url(const char *text, size_t len, struct drac_server *server)
 			return false;
 		text = at + 1;
 	}
-	options = memchr(text, '?', (size_t)(end - text));
 	if (options != NULL &&
 	    !parse_options(options + 1, (size_t)(end - options - 1), server))
 		return false;
 	return copy(server->name, sizeof server->name, text,
-		    (size_t)((options ? options : end) - text)) &&
+		    (size_t)(host_end - text)) &&
+	       strchr(server->name, '@') == NULL &&
 	       parse_host(server->name, server);
 }
 
