@@ -238,6 +238,12 @@ static bool is_secret(const char *text, size_t len)
 	return true;
 }
 
+/* What may stand behind the last word. */
+static bool is_end(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
 static size_t blanks(const char *text, size_t len)
 {
 	size_t n = 0;
@@ -301,8 +307,7 @@ const char *drac_sign_parse(const char *text, size_t len,
 		size_t skip = blanks(text, line);
 		size_t used = line;
 
-		while (used > skip &&
-		       memchr(" \t\r", text[used - 1], 3) != NULL)
+		while (used > skip && is_end(text[used - 1]))
 			used--;
 		if (used > skip && text[skip] != '#' &&
 		    parse_line(text + skip, used - skip, key, fault) != NULL) {
