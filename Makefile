@@ -274,7 +274,7 @@ install: all
 	for n in 3 5 8; do $(INSTALL) -m 644 man/*.$$n $(D)$(MANDIR)/man$$n/ || exit 1; done
 	ln -sf dracd.8 $(D)$(MANDIR)/man8/rpc.dracd.8
 	$(INSTALL) -m 644 sendmail-cf/feature/dracd.m4 $(D)$(SENDMAILCF)/feature/dracd.m4
-	$(INSTALL) -m 644 README.md CHANGES.md LICENSE dracd.allow.sample sendmail-cf/*.mc sendmail-cf/helpfile $(D)$(DOCDIR)/
+	$(INSTALL) -m 644 README.md CHANGES.md SECURITY.md LICENSE dracd.allow.sample sendmail-cf/*.mc sendmail-cf/helpfile $(D)$(DOCDIR)/
 	$(INSTALL) -m 644 sendmail-cf/README $(D)$(DOCDIR)/README.sendmail
 	sed 's|@SBINDIR@|$(SBINDIR)|g' systemd/dracd.service > $(D)$(UNITDIR)/dracd.service
 	$(INSTALL) -m 644 systemd/dracd.sysusers $(D)$(SYSUSERSDIR)/dracd.conf

@@ -13,8 +13,10 @@ enum {
 	NONE = UINT16_MAX + 1, /* end of a chain; slots are below */
 	SECONDS = 1024,        /* a power of two above twice the window */
 };
-_Static_assert((int)SEEN_MAX <= (int)NONE, "a slot's number is below the end's");
-_Static_assert(2 * (int)DRAC_SIGN_WINDOW_S < (int)SECONDS, "no two share a list");
+_Static_assert((int)SEEN_MAX <= (int)NONE,
+	       "a slot's number is below the end's");
+_Static_assert(2 * (int)DRAC_SIGN_WINDOW_S < (int)SECONDS,
+	       "no two share a list");
 
 struct slot {
 	uint8_t nonce[DRAC_SIGN_NONCE];
