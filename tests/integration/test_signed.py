@@ -302,7 +302,8 @@ def test_nonce_of_another_call(keyed):
 
 def test_retransmission_while_it_is_held(keyed):
     """A reader locks the map: the call is answered once, when it is done."""
-    with keyed.client("udp") as client, keyed.client("udp") as other:
+    with keyed.client("udp") as client, \
+            keyed.client("udp", timeout=0.3) as other:
         lock = subprocess.Popen(
             ["flock", "--shared", keyed.map_path, "sh", "-c",
              "echo locked; exec cat"], stdin=subprocess.PIPE,
@@ -316,6 +317,8 @@ def test_retransmission_while_it_is_held(keyed):
         lock.communicate()
         reply = client.carrier.receive()
         assert signing.is_signed(reply, tag)
+        with pytest.raises(rpcraw.NoAnswer):    # it was not made once more
+            other.carrier.receive()
         assert carried(keyed, message) == reply
 
 
