@@ -3,6 +3,7 @@ Two hosts in network namespaces: a POP host with /etc/mail/drac.key and a mail
 host whose dracd.allow demands that key. Programs there know nothing of keys.
 """
 
+import os
 import subprocess
 
 import pytest
@@ -125,6 +126,17 @@ def test_default_key_that_may_not_be_read(daemon, hosts, tool):
     pop.run("chgrp", "65534", "/etc/mail/drac.key")
     assert add(pop, tool, server, "198.51.100.1", someone)[0] == 0
     assert listed(daemon) == {"198.51.100.1"}
+
+
+def test_hooks_inherit_it(daemon, hosts, build):
+    """dracexec(1), which knows nothing of keys, as pam_drac and the others."""
+    mail, pop = hosts
+    put_key(pop)
+    pop.run("env", "TCPREMOTEIP=198.51.100.7", "USER=joe",
+            os.path.abspath("%s/dracexec" % build), "-s",
+            "%s:%d" % (SERVER, PORT), "true")
+    with daemon.client("unix") as client:
+        assert client.query("198.51.100.7")[1].user == "joe"
 
 
 def test_never_for_the_local_socket(daemon, hosts, tool):
