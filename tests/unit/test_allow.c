@@ -100,6 +100,41 @@ static void lines_and_whom_they_name(void **state)
 	}
 }
 
+/* Keys and what they permit: tests/integration/test_signed.py. */
+static void connections_only(void **state)
+{
+	static const char *const rows[] = {
+	    "192.0.2.1 tcp",
+	    "192.0.2.0/24\ttcp # all of them",
+	    "host 192.0.2.1 tcp",
+	    "255.255.255.0 192.0.2.0 tcp",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct allow_list list = parsed(rows[i]);
+		struct address a = address_from_v4(0xc0000201);
+
+		assert_int_equal(allow_ways(&list, &a, NULL), ALLOW_TCP);
+		assert_int_equal(allow_ways(&list, &a, "pop1"), ALLOW_TCP);
+		allow_free(&list);
+	}
+}
+
+/* One line that permits it is enough; others take nothing away. */
+static void the_widest_line_counts(void **state)
+{
+	struct allow_list list =
+	    parsed("192.0.2.0/24 tcp\n192.0.2.1\n192.0.2.0/28 tcp\n");
+	struct address one = address_from_v4(0xc0000201);
+	struct address two = address_from_v4(0xc0000202);
+
+	(void)state;
+	assert_int_equal(allow_ways(&list, &one, NULL), ALLOW_TCP | ALLOW_UDP);
+	assert_int_equal(allow_ways(&list, &two, NULL), ALLOW_TCP);
+	allow_free(&list);
+}
+
 static void nobody_is_named(void **state)
 {
 	static const char *const texts[] = {"", "\n", "# nobody",
@@ -340,6 +375,8 @@ int main(void)
 	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lines_and_whom_they_name),
+	    cmocka_unit_test(connections_only),
+	    cmocka_unit_test(the_widest_line_counts),
 	    cmocka_unit_test(nobody_is_named),
 	    cmocka_unit_test(many_lines),
 	    cmocka_unit_test(wrong_lines_are_explained),
