@@ -46,9 +46,12 @@ SANFLAGS   = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
 DEPS       = libtirpc libconfuse zlib
 SYSTEMD   := $(shell $(PKG_CONFIG) --exists libsystemd && echo libsystemd)
 LMDB      := $(shell $(PKG_CONFIG) --exists lmdb && echo lmdb)
+# Only its headers: libdrac/sign.c loads it where a key is used.
+OPENSSL   := $(shell $(PKG_CONFIG) --exists 'libcrypto >= 3' && echo libcrypto)
 CPPFLAGS  += -D_GNU_SOURCE -I$(B)/gen -Ilibdrac -Iintegrations/common \
              -DDRACD_VERSION='"$(VERSION)"' \
              $(if $(SYSTEMD),-DHAVE_SYSTEMD) $(if $(LMDB),-DHAVE_LMDB) \
+             $(if $(OPENSSL),-DHAVE_OPENSSL) \
              $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(DEPS) $(SYSTEMD)))
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -fPIC
 LDFLAGS   += -Wl,-z,relro,-z,now -Wl,--as-needed
@@ -72,7 +75,8 @@ DOVECOT_SETTINGS := $(shell grep -sl plugin_dependency $(DOVECOT_INCLUDE)/settin
 GEN        = $(B)/gen/drac_prot.h $(B)/gen/drac_xdr.c
 OBJ        = $(B)/obj
 XDR_OBJ    = $(OBJ)/drac_xdr.o
-ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ)
+ROOM_OBJ   = $(patsubst %.c,$(OBJ)/%.o,$(filter-out dracd/main.c,$(wildcard dracd/*.c))) $(XDR_OBJ) \
+             $(OBJ)/libdrac/sign.o
 COMMON_OBJ = $(OBJ)/integrations/common/mailclient.o
 HOOK_OBJ   = $(COMMON_OBJ) $(OBJ)/dracd/text.o
 WATCH_OBJ  = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard integrations/watch/*.c))) \
@@ -99,7 +103,7 @@ MANUALS    = $(wildcard man/*.[1-8])
 # What apt installs: compilers, libraries and test tools, never a server.
 BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
              libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev \
-             liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev
+             liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev libssl-dev
 TEST_DEPS  = libcmocka-dev python3 python3-pytest python3-prometheus-client db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
 FUZZ_DEPS  = clang libclang-rt-14-dev
@@ -299,7 +303,7 @@ endif
 	for n in 3 5 8; do $(INSTALL) -m 644 man/*.$$n $(D)$(MANDIR)/man$$n/ || exit 1; done
 	ln -sf dracd.8 $(D)$(MANDIR)/man8/rpc.dracd.8
 	$(INSTALL) -m 644 sendmail-cf/feature/dracd.m4 $(D)$(SENDMAILCF)/feature/dracd.m4
-	$(INSTALL) -m 644 README.md CHANGES.md LICENSE dracd.allow.sample sendmail-cf/*.mc sendmail-cf/helpfile $(D)$(DOCDIR)/
+	$(INSTALL) -m 644 README.md CHANGES.md SECURITY.md LICENSE dracd.allow.sample sendmail-cf/*.mc sendmail-cf/helpfile $(D)$(DOCDIR)/
 	$(INSTALL) -m 644 sendmail-cf/README $(D)$(DOCDIR)/README.sendmail
 	sed 's|@SBINDIR@|$(SBINDIR)|g' systemd/dracd.service > $(D)$(UNITDIR)/dracd.service
 	$(INSTALL) -m 644 systemd/dracd.sysusers $(D)$(SYSUSERSDIR)/dracd.conf

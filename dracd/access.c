@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include "allow.h"
+#include "keys.h"
 #include "log.h"
+#include "origin.h"
 
 enum {
 	CACHE_SLOTS = 4096, /* a power of two */
@@ -39,13 +41,12 @@ struct stamp {
 	struct timespec ctime;
 };
 
-enum verdict { VERDICT_NONE, VERDICT_DENIED, VERDICT_ALLOWED };
-
 struct slot {
 	struct address caller;
-	uint8_t verdict; /* to write */
-	uint8_t reading;
+	uint8_t ways;    /* to write: of allow.h, and KNOWN */
+	uint8_t reading; /* whether it may, and KNOWN */
 };
+enum { KNOWN = 0x80 };
 
 struct own_addresses {
 	struct address *list;
@@ -55,6 +56,7 @@ struct own_addresses {
 struct access {
 	char *allow_file;
 	bool hosts_access;
+	const struct keys *keys;
 	struct allow_list allow;
 	const struct prefix *readers; /* the caller's */
 	size_t reader_count;
@@ -171,14 +173,15 @@ static bool load(struct access *access)
 	has_changed(&access->hosts_deny_stamp, hosts_deny_table);
 	read_own(&access->own);
 	forget_verdicts(access);
-	if (!allow_read(access->allow_file, &fresh))
+	if (!allow_read(access->allow_file, access->keys, &fresh))
 		return false;
 	allow_free(&access->allow);
 	access->allow = fresh;
 	return true;
 }
 
-struct access *access_open(const char *allow_file, bool hosts_access)
+struct access *access_open(const char *allow_file, bool hosts_access,
+			   const struct keys *keys)
 {
 	struct access *access = calloc(1, sizeof *access);
 
@@ -189,6 +192,7 @@ struct access *access_open(const char *allow_file, bool hosts_access)
 		return NULL;
 	}
 	access->hosts_access = hosts_access;
+	access->keys = keys;
 	/* hosts_options(5): a `twist` must refuse, not replace the daemon. */
 	resident = 1;
 	if (!load(access)) {
@@ -245,20 +249,15 @@ static bool only_own(const struct access *access, const struct prefix *p)
 	return is_own(&access->own, &p->net);
 }
 
-static bool any_others(const struct access *access,
-		       const struct prefix *prefixes, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!only_own(access, &prefixes[i]))
-			return true;
-	return false;
-}
-
 bool access_names_others(const struct access *access)
 {
-	return any_others(access, access->allow.prefixes,
-			  access->allow.count) ||
-	       any_others(access, access->readers, access->reader_count);
+	for (size_t i = 0; i < access->allow.count; i++)
+		if (!only_own(access, &access->allow.rules[i].prefix))
+			return true;
+	for (size_t i = 0; i < access->reader_count; i++)
+		if (!only_own(access, &access->readers[i]))
+			return true;
+	return false;
 }
 
 void access_set_readers(struct access *access, const struct prefix *readers,
@@ -296,13 +295,17 @@ static bool hosts_agree(const struct access *access,
 	return !access->hosts_access || hosts_access_allows(caller);
 }
 
-static bool decide(const struct access *access, const struct address *caller)
+/* In which ways the caller may call, some of them with a key. */
+static unsigned decide(const struct access *access,
+		       const struct address *caller)
 {
-	bool listed = access->allow.missing
-			  ? is_own(&access->own, caller)
-			  : allow_contains(&access->allow, caller);
+	unsigned ways;
 
-	return listed && hosts_agree(access, caller);
+	if (access->allow.missing)
+		ways = is_own(&access->own, caller) ? ALLOW_UDP | ALLOW_TCP : 0;
+	else
+		ways = allow_ways(&access->allow, caller, NULL);
+	return ways == 0 || hosts_agree(access, caller) ? ways : 0;
 }
 
 static bool decide_reading(const struct access *access,
@@ -326,26 +329,55 @@ static struct slot *slot_for(struct access *access,
 	return slot;
 }
 
-static bool judge(uint8_t *verdict, const struct access *access,
-		  const struct address *caller,
-		  bool (*right)(const struct access *, const struct address *))
+static unsigned ways_of(struct access *access, const struct address *caller)
 {
-	if (*verdict == VERDICT_NONE)
-		*verdict =
-		    right(access, caller) ? VERDICT_ALLOWED : VERDICT_DENIED;
-	return *verdict == VERDICT_ALLOWED;
-}
+	struct slot *slot = slot_for(access, caller);
 
-bool access_address(struct access *access, const struct address *caller)
-{
-	return judge(&slot_for(access, caller)->verdict, access, caller,
-		     decide);
+	if (slot->ways == 0)
+		slot->ways = (uint8_t)(KNOWN | decide(access, caller));
+	return slot->ways;
 }
 
 bool access_may_read(struct access *access, const struct address *caller)
 {
-	return judge(&slot_for(access, caller)->reading, access, caller,
-		     decide_reading);
+	struct slot *slot = slot_for(access, caller);
+
+	if (slot->reading == 0)
+		slot->reading =
+		    (uint8_t)(KNOWN | decide_reading(access, caller));
+	return slot->reading != KNOWN;
+}
+
+void access_unsigned(struct access *access, struct origin *origin)
+{
+	unsigned ways = ways_of(access, &origin->caller);
+	unsigned way = origin->datagram ? ALLOW_UDP : ALLOW_TCP;
+
+	origin->allowed = (ways & way) != 0;
+	if (origin->allowed)
+		origin->denial = NULL;
+	else if (ways & way << ALLOW_WITH_KEY)
+		origin->denial = "not signed, and dracd.allow demands key=";
+	else if (ways & ~(unsigned)KNOWN)
+		origin->denial = "not by TCP, and dracd.allow demands tcp";
+	else
+		origin->denial = ACCESS_NOT_LISTED;
+}
+
+void access_signed(struct access *access, struct origin *origin)
+{
+	unsigned way = origin->datagram ? ALLOW_UDP : ALLOW_TCP;
+	unsigned ways;
+
+	if (origin->allowed || origin->local)
+		return;
+	ways = ways_of(access, &origin->caller);
+	if (!(ways & way << ALLOW_WITH_KEY))
+		return;
+	origin->allowed = allow_ways(&access->allow, &origin->caller,
+				     origin->key->secret.name) &
+			  way;
+	origin->denial = "signed by another key than dracd.allow demands";
 }
 
 /* ---- unix callers ---- */

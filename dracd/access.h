@@ -13,13 +13,21 @@
 #include "address.h"
 
 struct access;
+struct keys;
+struct origin;
+
+/* Why a caller is denied, for the log. */
+#define ACCESS_NOT_LISTED                                                      \
+	"not in dracd.allow or refused by hosts.allow, hosts.deny"
 
 /*
  * allow_file: dracd.allow(5). A missing file permits the addresses of this
  * host only. Returns NULL after logging file:line for a bad or unreadable
- * file; the message says what a right line looks like.
+ * file; the message says what a right line looks like. keys: those that the
+ * file may name; it must live as long as this, and may be NULL for none.
  */
-struct access *access_open(const char *allow_file, bool hosts_access);
+struct access *access_open(const char *allow_file, bool hosts_access,
+			   const struct keys *keys);
 void access_close(struct access *access);
 
 /*
@@ -41,10 +49,16 @@ void access_set_readers(struct access *access, const struct prefix *readers,
  * on). */
 bool access_names_others(const struct access *access);
 
-/* A verdict for an internet caller; a few nanoseconds when cached. */
-bool access_address(struct access *access, const struct address *caller);
-/* The same for one who only reads. */
+/*
+ * The verdict for a call of an internet caller, put into origin->allowed and
+ * ->denial; a few nanoseconds when cached.
+ */
+void access_unsigned(struct access *access, struct origin *origin);
+/* The same once more when the call is found to be signed, by origin->key. */
+void access_signed(struct access *access, struct origin *origin);
+/* The verdict for one who only reads, signed or not. */
 bool access_may_read(struct access *access, const struct address *caller);
+
 /*
  * A verdict for the peer of a connected AF_UNIX socket: root, the daemon's
  * own user, and members of its group (primary or supplementary).

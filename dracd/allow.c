@@ -13,11 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "keys.h"
 #include "log.h"
 
 enum {
-	WORDS_MAX = 2,
-	FIRST_ROOM = 16,  /* prefixes; doubled when full */
+	WORDS_MAX = 2, /* that name callers */
+	OPTIONS_MAX = 2,
+	FIRST_ROOM = 16,  /* rules; doubled when full */
 	QUOTED_MAX = 128, /* of a line in a message */
 	WHY_MAX = 256,
 };
@@ -26,15 +28,15 @@ enum {
 
 /* ---- one line ---- */
 
-/* Cuts text into words in place; returns how many, at most WORDS_MAX + 1. */
-static int split(char *text, char *words[WORDS_MAX])
+/* Cuts text into words in place; returns how many, at most max + 1. */
+static int split(char *text, char *words[], int max)
 {
 	static const char blank[] = " \t";
 	int n = 0;
 
 	for (text += strspn(text, blank); *text != '\0';
 	     text += strspn(text, blank)) {
-		if (n == WORDS_MAX)
+		if (n == max)
 			return n + 1;
 		words[n++] = text;
 		text += strcspn(text, blank);
@@ -81,16 +83,43 @@ static bool is_netmask(const char *text)
 	       a.byte[12] >= 240;
 }
 
-/* line: without comment, cut to pieces here. */
-static const char *parse_words(struct prefix *p, char *line, bool *empty,
-			       char why[WHY_MAX])
+/* A word behind the address. *is_one: false for what is none at all. */
+static const char *parse_option(struct allow_rule *rule, const char *word,
+				const struct keys *keys, bool *is_one,
+				char why[WHY_MAX])
 {
-	char *words[WORDS_MAX], fault[PREFIX_FAULT_MAX];
-	int n = split(line, words);
+	static const char key[] = "key=";
+	bool is_key = strncmp(word, key, sizeof key - 1) == 0;
+	const char *name = word + sizeof key - 1;
 
-	*empty = n == 0;
-	if (n == 0)
+	*is_one = is_key || strcmp(word, "tcp") == 0;
+	if (!*is_one)
 		return NULL;
+	if (is_key ? rule->key != NULL : rule->tcp)
+		return "the same option twice; leave one of them out";
+	if (!is_key) {
+		rule->tcp = true;
+		return NULL;
+	}
+	if (keys_find(keys, name) == NULL) {
+		snprintf(why, WHY_MAX,
+			 "there is no key \"%.64s\" in dracd.conf; write "
+			 "there: key \"%.64s\" { file = \"/path\" }",
+			 name, name);
+		return why;
+	}
+	rule->key = strdup(name);
+	return rule->key != NULL ? NULL : "out of memory";
+}
+
+static const char *parse_caller(struct prefix *p, char *words[], int n,
+				char why[WHY_MAX])
+{
+	char fault[PREFIX_FAULT_MAX];
+
+	if (n == 0)
+		return "no address before the options; write for "
+		       "example \"192.0.2.0/24 tcp\"";
 	if (n > WORDS_MAX)
 		return "too many words; write for example " EXAMPLE;
 	if (n == 2 && strcmp(words[0], "host") != 0)
@@ -112,8 +141,35 @@ static const char *parse_words(struct prefix *p, char *line, bool *empty,
 	return NULL;
 }
 
-static const char *parse_line(struct prefix *p, const char *text, size_t len,
-			      bool *empty, char why[WHY_MAX])
+/* line: without comment, cut to pieces here. */
+static const char *parse_words(struct allow_rule *rule, char *line,
+			       const struct keys *keys, bool *empty,
+			       char why[WHY_MAX])
+{
+	enum { ALL = WORDS_MAX + OPTIONS_MAX };
+	char *words[ALL];
+	int n = split(line, words, ALL);
+	bool is_option = true;
+
+	*empty = n == 0;
+	if (n == 0)
+		return NULL;
+	if (n > ALL)
+		return "too many words; write for example " EXAMPLE;
+	while (n > 0 && is_option) {
+		const char *fault =
+		    parse_option(rule, words[n - 1], keys, &is_option, why);
+
+		if (fault != NULL)
+			return fault;
+		n -= is_option;
+	}
+	return parse_caller(&rule->prefix, words, n, why);
+}
+
+static const char *parse_line(struct allow_rule *rule, const char *text,
+			      size_t len, const struct keys *keys, bool *empty,
+			      char why[WHY_MAX])
 {
 	char line[ALLOW_LINE_MAX + 1];
 	const char *comment;
@@ -129,23 +185,24 @@ static const char *parse_line(struct prefix *p, const char *text, size_t len,
 		return "a NUL byte; write for example " EXAMPLE;
 	memcpy(line, text, len);
 	line[len] = '\0';
-	return parse_words(p, line, empty, why);
+	return parse_words(rule, line, keys, empty, why);
 }
 
 /* ---- the file ---- */
 
-static bool add(struct allow_list *list, size_t *room, const struct prefix *p)
+static bool add(struct allow_list *list, size_t *room,
+		const struct allow_rule *rule)
 {
-	struct prefix *bigger;
+	struct allow_rule *bigger;
 
 	if (list->count == *room) {
 		*room = *room == 0 ? FIRST_ROOM : *room * 2;
-		bigger = realloc(list->prefixes, *room * sizeof *bigger);
+		bigger = realloc(list->rules, *room * sizeof *bigger);
 		if (bigger == NULL)
 			return false;
-		list->prefixes = bigger;
+		list->rules = bigger;
 	}
-	list->prefixes[list->count++] = *p;
+	list->rules[list->count++] = *rule;
 	return true;
 }
 
@@ -161,7 +218,7 @@ static void report(const char *name, unsigned long number, const char *text,
 }
 
 bool allow_parse(const char *name, const char *text, size_t len,
-		 struct allow_list *list)
+		 const struct keys *keys, struct allow_list *list)
 {
 	const char *end = text + len, *next;
 	unsigned long number = 0, faults = 0;
@@ -173,16 +230,19 @@ bool allow_parse(const char *name, const char *text, size_t len,
 		size_t line_len = (size_t)((newline ? newline : end) - text);
 		char why[WHY_MAX];
 		const char *fault;
-		struct prefix p;
+		struct allow_rule rule = {.key = NULL};
 		bool empty = false;
 
 		next = newline ? newline + 1 : end;
 		number++;
-		fault = parse_line(&p, text, line_len, &empty, why);
+		fault = parse_line(&rule, text, line_len, keys, &empty, why);
 		if (fault != NULL && faults++ < ALLOW_FAULTS_MAX)
 			report(name, number, text, line_len, fault);
-		if (fault == NULL && !empty && !add(list, &room, &p)) {
+		if (fault != NULL || empty)
+			free(rule.key);
+		else if (!add(list, &room, &rule)) {
 			log_errno(LOG_ERR, "%s", name);
+			free(rule.key);
 			faults++;
 			break;
 		}
@@ -215,7 +275,8 @@ static ssize_t read_all(int fd, char *buf, size_t size)
 	return (ssize_t)len;
 }
 
-bool allow_read(const char *path, struct allow_list *list)
+bool allow_read(const char *path, const struct keys *keys,
+		struct allow_list *list)
 {
 	/* O_NONBLOCK: a FIFO in its place must not stop the daemon. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -236,7 +297,7 @@ bool allow_read(const char *path, struct allow_list *list)
 	len = text == NULL ? -1 : read_all(fd, text, ALLOW_FILE_MAX + 1);
 	if (len < 0)
 		log_errno(LOG_ERR, "%s", path);
-	ok = len >= 0 && allow_parse(path, text, (size_t)len, list);
+	ok = len >= 0 && allow_parse(path, text, (size_t)len, keys, list);
 	free(text);
 	close(fd);
 	return ok;
@@ -244,14 +305,28 @@ bool allow_read(const char *path, struct allow_list *list)
 
 void allow_free(struct allow_list *list)
 {
-	free(list->prefixes);
+	for (size_t i = 0; i < list->count; i++)
+		free(list->rules[i].key);
+	free(list->rules);
 	*list = (struct allow_list){0};
 }
 
-bool allow_contains(const struct allow_list *list, const struct address *a)
+unsigned allow_ways(const struct allow_list *list, const struct address *a,
+		    const char *key)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (prefix_contains(&list->prefixes[i], a))
-			return true;
-	return false;
+	unsigned ways = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct allow_rule *rule = &list->rules[i];
+		unsigned way = rule->tcp ? ALLOW_TCP : ALLOW_UDP | ALLOW_TCP;
+
+		if (!prefix_contains(&rule->prefix, a))
+			continue;
+		if (rule->key == NULL ||
+		    (key != NULL && strcmp(rule->key, key) == 0))
+			ways |= way;
+		else
+			ways |= way << ALLOW_WITH_KEY;
+	}
+	return ways;
 }

@@ -47,6 +47,10 @@ static cfg_t *new_parser(void)
 	    CFG_INT("capacity", DEFAULT_CAPACITY, CFGF_NONE),
 	    CFG_END(),
 	};
+	cfg_opt_t key[] = {
+	    CFG_STR("file", NULL, CFGF_NONE),
+	    CFG_END(),
+	};
 	cfg_opt_t all[] = {
 	    CFG_STR("lifetime", "30m", CFGF_NONE),
 	    CFG_SEC("map", map, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -57,6 +61,7 @@ static cfg_t *new_parser(void)
 	    CFG_INT("ipv6-prefix", CONFIG_IPV6_PREFIX_MAX, CFGF_NONE),
 	    CFG_BOOL("rpcbind", cfg_true, CFGF_NONE),
 	    CFG_STR("allow-file", "/etc/mail/dracd.allow", CFGF_NONE),
+	    CFG_SEC("key", key, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 	    CFG_BOOL("hosts-access", cfg_true, CFGF_NONE),
 	    CFG_STR("user", "dracd", CFGF_NONE),
 	    CFG_STR_LIST("read-allow", NULL, CFGF_NONE),
@@ -225,6 +230,27 @@ static bool take_prefixes(cfg_t *cfg, const char *name,
 	return true;
 }
 
+static bool take_keys(struct config *c, cfg_t *cfg)
+{
+	unsigned n = cfg_size(cfg, "key");
+
+	c->keys = calloc(n + 1, sizeof *c->keys);
+	if (c->keys == NULL)
+		return false;
+	for (; c->key_count < n; c->key_count++) {
+		cfg_t *from = cfg_getnsec(cfg, "key", (unsigned)c->key_count);
+		struct key_config *key = &c->keys[c->key_count];
+
+		key->name = strdup(cfg_title(from));
+		if (key->name == NULL || setting_path(cfg_getstr(from, "file"),
+						      &key->file) != NULL) {
+			free(key->name);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool take_file(struct config *c, cfg_t *cfg)
 {
 	c->durability = strcmp(cfg_getstr(cfg, "durability"), "disk") == 0
@@ -254,7 +280,8 @@ static bool take_file(struct config *c, cfg_t *cfg)
 	       take_maps(c, cfg) && take_all_sockets(c, cfg) &&
 	       take_prefixes(cfg, "never", &c->never, &c->never_count) &&
 	       take_prefixes(cfg, "read-allow", &c->read_allow,
-			     &c->read_allow_count);
+			     &c->read_allow_count) &&
+	       take_keys(c, cfg);
 }
 
 /* ---- what the command line says of it ---- */
@@ -369,6 +396,11 @@ void config_free(struct config *config)
 	free(config->lookup);
 	free(config->allow_file);
 	free(config->user);
+	for (size_t i = 0; i < config->key_count; i++) {
+		free(config->keys[i].name);
+		free(config->keys[i].file);
+	}
+	free(config->keys);
 	free(config->never);
 	free(config->read_allow);
 	free(config);

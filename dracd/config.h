@@ -47,6 +47,11 @@ struct listen_config {
 	char *text;             /* as written, for messages */
 };
 
+struct key_config {
+	char *name;
+	char *file;
+};
+
 struct config {
 	char *file;         /* "" if there is none */
 	int64_t lifetime_s; /* 1 .. CONFIG_LIFETIME_MAX_S */
@@ -62,6 +67,8 @@ struct config {
 	uint32_t ipv6_prefix; /* bits; lookups only, see table.h */
 	bool rpcbind;
 	char *allow_file;
+	struct key_config *keys;
+	size_t key_count;
 	bool hosts_access;
 	char *user; /* "": stay who you are */
 	struct prefix *never;

@@ -15,6 +15,7 @@
 
 #include "clock.h"
 #include "journal.h"
+#include "keys.h"
 #include "log.h"
 #include "loop.h"
 #include "maps.h"
@@ -39,6 +40,7 @@ enum {
 
 struct daemon {
 	struct config *config;
+	struct keys *keys;
 	struct access *access;
 	struct bounds *bounds;
 	int argc;
@@ -77,6 +79,7 @@ static void reload(struct daemon *daemon)
 	bool done = config_load(daemon->argc, daemon->argv, &new) == 0;
 	if (done) {
 		reload_apply(&daemon->service, daemon->config, new);
+		done = keys_reload(daemon->keys, new);
 		config_free(new);
 	}
 	if (!access_reload(daemon->access))
@@ -307,6 +310,7 @@ static bool open_rooms(struct daemon *daemon)
 	daemon->service = (struct service){
 	    .config = daemon->config,
 	    .access = daemon->access,
+	    .keys = daemon->keys,
 	    .table = daemon->table,
 	    .turn = daemon->turn,
 	    .stats = &daemon->stats,
@@ -319,18 +323,20 @@ static bool open_rooms(struct daemon *daemon)
 	       serve_all(daemon);
 }
 
-struct daemon *daemon_create(struct config *config, struct access *access,
-			     struct bounds *bounds, int argc,
-			     char *const argv[])
+struct daemon *daemon_create(struct config *config, struct keys *keys,
+			     struct access *access, struct bounds *bounds,
+			     int argc, char *const argv[])
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
 	if (daemon == NULL) {
 		access_close(access);
+		keys_free(keys);
 		config_free(config);
 		return NULL;
 	}
 	*daemon = (struct daemon){
 	    .config = config,
+	    .keys = keys,
 	    .access = access,
 	    .bounds = bounds,
 	    .argc = argc,
@@ -381,6 +387,7 @@ void daemon_free(struct daemon *daemon)
 	close_fd(daemon->expiry.fd);
 	loop_free(daemon->loop);
 	access_close(daemon->access);
+	keys_free(daemon->keys);
 	config_free(daemon->config);
 	free(daemon);
 }

@@ -7,6 +7,7 @@
 
 #include "access.h"
 #include "config.h"
+#include "keys.h"
 #include "listen.h"
 
 struct daemon;
@@ -14,11 +15,11 @@ struct daemon;
 /*
  * Restores the table, opens the maps and begins to serve the bound sockets.
  * The command line is kept for reloading. NULL after logging why. Takes over
- * config and access, also when it fails.
+ * config, keys and access, also when it fails.
  */
-struct daemon *daemon_create(struct config *config, struct access *access,
-			     struct bounds *bounds, int argc,
-			     char *const argv[]);
+struct daemon *daemon_create(struct config *config, struct keys *keys,
+			     struct access *access, struct bounds *bounds,
+			     int argc, char *const argv[]);
 /* Until SIGTERM or SIGINT. Those and SIGHUP must be blocked. */
 void daemon_run(struct daemon *daemon);
 /* Answers what is held, leaves maps and journal in good order. */

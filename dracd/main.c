@@ -14,6 +14,7 @@
 #include "access.h"
 #include "config.h"
 #include "daemon.h"
+#include "keys.h"
 #include "listen.h"
 #include "log.h"
 #include "map.h"
@@ -147,13 +148,17 @@ int main(int argc, char *argv[])
 	int error = config_load(argc, argv, &config);
 	if (error != 0)
 		return error;
+	struct keys *keys = keys_open(config);
 	struct access *access =
-	    access_open(config->allow_file, config->hosts_access);
+	    keys == NULL
+		? NULL
+		: access_open(config->allow_file, config->hosts_access, keys);
 	if (access == NULL || config->check_only) {
 		error = access ? EX_OK : EX_CONFIG;
 		if (access != NULL)
 			puts("dracd: configuration and access list are good");
 		access_close(access);
+		keys_free(keys);
 		config_free(config);
 		return error;
 	}
@@ -164,9 +169,11 @@ int main(int argc, char *argv[])
 	map_library_init();
 	struct daemon *daemon = NULL;
 	if (prepare(config, access, &bounds)) {
-		daemon = daemon_create(config, access, &bounds, argc, argv);
+		daemon =
+		    daemon_create(config, keys, access, &bounds, argc, argv);
 	} else {
 		access_close(access);
+		keys_free(keys);
 		config_free(config);
 	}
 	if (daemon == NULL) {

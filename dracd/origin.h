@@ -13,6 +13,9 @@
 #include <sys/socket.h>
 
 #include "address.h"
+#include "sign.h"
+
+struct key;
 
 enum { ORIGIN_CONTROL_MAX = 64 }; /* one IP_PKTINFO or IPV6_PKTINFO */
 
@@ -24,8 +27,14 @@ struct origin {
 	size_t reply_max; /* bytes that fit */
 	uint32_t xid;
 	bool local;            /* by a unix socket */
-	bool allowed;          /* the verdict of access.h */
+	bool datagram;         /* UDP */
+	bool allowed;          /* the verdict of access.h, to change entries */
+	const char *denial;    /* why not */
 	struct address caller; /* see caller.h */
+	/* of a signed call; NULL: it was not */
+	struct key *key;
+	uint8_t nonce[DRAC_SIGN_NONCE];
+	uint8_t reply_key[DRAC_SIGN_MAC];
 	/* UDP */
 	socklen_t peer_len;
 	size_t control_len;

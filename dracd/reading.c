@@ -5,7 +5,7 @@
 
 enum {
 	/* Bytes of a page besides what it lists: status, count, two numbers */
-	PAGE_FIXED = RPC_REPLY_HEADER + 4 + 4 + 8 + 8,
+	PAGE_FIXED = RPC_REPLY_HEADER_MAX + 4 + 4 + 8 + 8,
 	/* and of the largest entry and event. */
 	ENTRY_MAX = 4 + 16 + 8 + 4 + 256 + 4 + 32 + 8 + 8 + 8 + 4 + 64,
 	EVENT_MAX = 4 + 8 + ENTRY_MAX,

@@ -7,19 +7,36 @@
 #include <string.h>
 
 #include "drac_prot.h"
+#include "proof.h"
 #include "service.h"
 
 enum {
 	VERSION_LOW = DRACVERS,
 	VERSION_HIGH = DRACVERS3,
-	ERROR_MAX = 32, /* bytes of the longest error: a version mismatch */
+	/* Bytes of the longest error: a version mismatch, signed. */
+	ERROR_MAX = 32 + DRAC_SIGN_MAC,
 };
 
-void rpc_reply_header(uint8_t out[RPC_REPLY_HEADER], uint32_t xid)
+size_t rpc_reply_begin(uint8_t out[RPC_REPLY_HEADER_MAX],
+		       const struct origin *origin)
 {
-	/* xid, REPLY, MSG_ACCEPTED, AUTH_NONE, length 0, SUCCESS */
-	const uint32_t words[] = {htonl(xid), htonl(REPLY), 0, 0, 0, 0};
-	memcpy(out, words, RPC_REPLY_HEADER);
+	/* xid, REPLY, MSG_ACCEPTED, the verifier's flavor and length */
+	uint32_t words[] = {htonl(origin->xid), htonl(REPLY), 0, 0, 0};
+	size_t len = sizeof(words);
+	if (origin->key != NULL) {
+		words[3] = htonl(DRAC_SIGN_FLAVOR);
+		words[4] = htonl(DRAC_SIGN_MAC);
+		memset(out + len, 0, DRAC_SIGN_MAC);
+		len += DRAC_SIGN_MAC;
+	}
+	memcpy(out, words, sizeof(words));
+	memset(out + len, 0, sizeof(uint32_t)); /* SUCCESS */
+	return len + sizeof(uint32_t);
+}
+
+void rpc_reply_end(const struct origin *origin, uint8_t *reply, size_t len)
+{
+	proof_sign(origin, reply, len);
 }
 
 static ssize_t encode(struct rpc_msg *reply, void *out)
@@ -38,15 +55,26 @@ static ssize_t reject_auth(uint32_t xid, enum auth_stat why, void *out)
 	return encode(&reply, out);
 }
 
-static ssize_t accept_error(uint32_t xid, enum accept_stat stat, void *out)
+static ssize_t accept_error(const struct origin *origin, enum accept_stat stat,
+			    void *out)
 {
-	struct rpc_msg reply = {.rm_xid = xid, .rm_direction = REPLY};
+	static const uint8_t no_mac[DRAC_SIGN_MAC];
+	struct rpc_msg reply = {.rm_xid = origin->xid, .rm_direction = REPLY};
 	reply.rm_reply.rp_stat = MSG_ACCEPTED;
 	reply.acpted_rply.ar_verf = _null_auth;
+	if (origin->key != NULL)
+		reply.acpted_rply.ar_verf = (struct opaque_auth){
+		    .oa_flavor = DRAC_SIGN_FLAVOR,
+		    .oa_base = (char *)(uintptr_t)no_mac,
+		    .oa_length = DRAC_SIGN_MAC,
+		};
 	reply.acpted_rply.ar_stat = stat;
 	reply.acpted_rply.ar_vers.low = VERSION_LOW;
 	reply.acpted_rply.ar_vers.high = VERSION_HIGH;
-	return encode(&reply, out);
+	ssize_t len = encode(&reply, out);
+	if (len > 0)
+		rpc_reply_end(origin, out, (size_t)len);
+	return len;
 }
 
 /* AUTH_SYS says nothing that is believed, but it must be well formed. */
@@ -73,27 +101,53 @@ static ssize_t call_service(struct service *service, XDR *in,
 			    void *out)
 {
 	XDR results;
-	xdrmem_create(&results, (char *)out + RPC_REPLY_HEADER,
-		      (u_int)(origin->reply_max - RPC_REPLY_HEADER),
-		      XDR_ENCODE);
+	size_t len = rpc_reply_begin(out, origin);
+	xdrmem_create(&results, (char *)out + len,
+		      (u_int)(origin->reply_max - len), XDR_ENCODE);
 	switch (service_call(service, (uint32_t)call->rm_call.cb_vers,
 			     (uint32_t)call->rm_call.cb_proc, in, &results,
 			     origin)) {
 	case SERVICE_REPLIED:
-		rpc_reply_header(out, origin->xid);
-		return RPC_REPLY_HEADER + (ssize_t)xdr_getpos(&results);
+		len += xdr_getpos(&results);
+		rpc_reply_end(origin, out, len);
+		return (ssize_t)len;
 	case SERVICE_HELD:
+		proof_held(origin);
 		return 0;
 	case SERVICE_NO_VERSION:
-		return accept_error(origin->xid, PROG_MISMATCH, out);
+		return accept_error(origin, PROG_MISMATCH, out);
 	case SERVICE_NO_PROCEDURE:
-		return accept_error(origin->xid, PROC_UNAVAIL, out);
+		return accept_error(origin, PROC_UNAVAIL, out);
 	case SERVICE_BAD_ARGUMENTS:
-		return accept_error(origin->xid, GARBAGE_ARGS, out);
+		return accept_error(origin, GARBAGE_ARGS, out);
 	case SERVICE_FAILED:
 		break;
 	}
-	return accept_error(origin->xid, SYSTEM_ERR, out);
+	return accept_error(origin, SYSTEM_ERR, out);
+}
+
+/* A signed one. *done: this is the end of it, with a reply of that length. */
+static ssize_t check_proof(struct service *service,
+			   const struct proof_call *call, struct origin *origin,
+			   void *out, bool *done)
+{
+	const void *reply = NULL;
+	size_t reply_len = 0;
+	enum seen_verdict seen;
+	enum auth_stat auth =
+	    proof_check(service, call, origin, &seen, &reply, &reply_len);
+	*done = true;
+	if (auth != AUTH_OK)
+		return reject_auth(origin->xid, auth, out);
+	if (seen == SEEN_HELD)
+		return 0; /* it will be answered once */
+	if (seen == SEEN_ANSWERED) {
+		memcpy(out, reply, reply_len);
+		return (ssize_t)reply_len;
+	}
+	access_signed(service->access, origin);
+	*done = false;
+	return 0;
 }
 
 ssize_t rpc_handle(struct service *service, const void *call, size_t len,
@@ -109,10 +163,21 @@ ssize_t rpc_handle(struct service *service, const void *call, size_t len,
 	if (!xdr_callmsg(&in, &message))
 		return -1;
 	origin->xid = (uint32_t)message.rm_xid;
-	enum auth_stat auth = check_auth(&message.rm_call.cb_cred);
-	if (auth != AUTH_OK)
-		return reject_auth(origin->xid, auth, out);
+	origin->key = NULL;
+	if (message.rm_call.cb_cred.oa_flavor == DRAC_SIGN_FLAVOR) {
+		struct proof_call proof = {&message, call, len,
+					   xdr_getpos(&in)};
+		bool done;
+		ssize_t reply =
+		    check_proof(service, &proof, origin, out, &done);
+		if (done)
+			return reply;
+	} else {
+		enum auth_stat auth = check_auth(&message.rm_call.cb_cred);
+		if (auth != AUTH_OK)
+			return reject_auth(origin->xid, auth, out);
+	}
 	if (message.rm_call.cb_prog != DRACPROG)
-		return accept_error(origin->xid, PROG_UNAVAIL, out);
+		return accept_error(origin, PROG_UNAVAIL, out);
 	return call_service(service, &in, &message, origin, out);
 }

@@ -31,8 +31,14 @@ struct service;
 ssize_t rpc_handle(struct service *service, const void *call, size_t len,
 		   struct origin *origin, void *out);
 
-/* The header of a successful reply, for answers to held calls. */
-enum { RPC_REPLY_HEADER = 24 };
-void rpc_reply_header(uint8_t out[RPC_REPLY_HEADER], uint32_t xid);
+/*
+ * The header of a successful reply, for answers to held calls: its length,
+ * which is another one for signed calls. rpc_reply_end() signs when the
+ * results, up to len, are there.
+ */
+enum { RPC_REPLY_HEADER_MAX = 24 + DRAC_SIGN_MAC };
+size_t rpc_reply_begin(uint8_t out[RPC_REPLY_HEADER_MAX],
+		       const struct origin *origin);
+void rpc_reply_end(const struct origin *origin, uint8_t *reply, size_t len);
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "drac_prot.h"
+#include "proof.h"
 #include "reading.h"
 #include "text.h"
 
@@ -30,7 +31,9 @@ void service_deny_caller(struct service *service, const struct origin *origin,
 static bool may_write(struct service *service, const struct origin *origin)
 {
 	if (!origin->allowed)
-		service_deny_caller(service, origin, SERVICE_NOT_ALLOWED);
+		service_deny_caller(service, origin,
+				    origin->denial ? origin->denial
+						   : ACCESS_NOT_LISTED);
 	return origin->allowed;
 }
 
@@ -179,7 +182,8 @@ static enum service_result remove_entry(struct service *service, XDR *in,
 void service_answer(const struct request *request, enum outcome outcome,
 		    int64_t expiry_s)
 {
-	uint8_t reply[RPC_REPLY_HEADER + 16];
+	uint8_t reply[RPC_REPLY_HEADER_MAX + 16];
+	size_t len = rpc_reply_begin(reply, &request->origin);
 	XDR out;
 	static const drac3_status status3[] = {
 	    [OUTCOME_OK] = DRAC3_OK,
@@ -187,8 +191,8 @@ void service_answer(const struct request *request, enum outcome outcome,
 	    [OUTCOME_NOTFOUND] = DRAC3_NOTFOUND,
 	    [OUTCOME_PERM] = DRAC3_PERM,
 	};
-	xdrmem_create(&out, (char *)reply + RPC_REPLY_HEADER,
-		      sizeof(reply) - RPC_REPLY_HEADER, XDR_ENCODE);
+	xdrmem_create(&out, (char *)reply + len, (u_int)(sizeof(reply) - len),
+		      XDR_ENCODE);
 	if (request->version != DRACVERS3) {
 		addstat status = classic_status(outcome);
 		xdr_addstat(&out, &status);
@@ -197,9 +201,10 @@ void service_answer(const struct request *request, enum outcome outcome,
 	} else {
 		reply_status(&out, status3[outcome]);
 	}
-	rpc_reply_header(reply, request->origin.xid);
-	request->origin.send(&request->origin, reply,
-			     RPC_REPLY_HEADER + xdr_getpos(&out));
+	len += xdr_getpos(&out);
+	rpc_reply_end(&request->origin, reply, len);
+	proof_answered(&request->origin, reply, len);
+	request->origin.send(&request->origin, reply, len);
 }
 
 /* ---- dispatch --------------------------------------------------------------

@@ -18,6 +18,7 @@
 struct service {
 	const struct config *config;
 	struct access *access;
+	const struct keys *keys;
 	struct table *table;
 	struct turn *turn;
 	struct stats *stats;
@@ -45,8 +46,6 @@ enum service_result service_call(struct service *service, uint32_t version,
 				 struct origin *origin);
 
 /* A caller that access.h refuses: counted, and logged now and then. */
-#define SERVICE_NOT_ALLOWED                                                    \
-	"not in dracd.allow or refused by hosts.allow, hosts.deny"
 void service_deny_caller(struct service *service, const struct origin *origin,
 			 const char *reason);
 

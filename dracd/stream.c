@@ -135,11 +135,12 @@ static struct origin origin_of(struct connection *connection)
 	origin.caller = connection->caller;
 	origin.peer_len = 0;
 	origin.control_len = 0;
-	origin.allowed =
-	    connection->local
-		? connection->local_allowed
-		: access_address(connection->streams->service->access,
-				 &connection->caller);
+	origin.datagram = false;
+	origin.denial = NULL;
+	if (connection->local)
+		origin.allowed = connection->local_allowed;
+	else
+		access_unsigned(connection->streams->service->access, &origin);
 	return origin;
 }
 
@@ -193,7 +194,7 @@ bool connection_may_look_up(struct connection *connection)
 	if (connection->local || origin.allowed)
 		return true;
 	service_deny_caller(connection->streams->service, &origin,
-			    SERVICE_NOT_ALLOWED);
+			    origin.denial);
 	return false;
 }
 

@@ -116,12 +116,13 @@ static void handle(struct udp *udp, const struct msghdr *header,
 	origin.transport = udp;
 	origin.reply_max = RPC_DATAGRAM_MAX;
 	origin.local = false;
+	origin.datagram = true;
 	origin.peer_len = header->msg_namelen;
 	origin.control_len = 0;
 	memcpy(&origin.peer, header->msg_name, header->msg_namelen);
 	if (!address_from_sockaddr(&origin.caller, header->msg_name))
 		return;
-	origin.allowed = access_address(service->access, &origin.caller);
+	access_unsigned(service->access, &origin);
 	keep_control(&origin, header);
 	/* In place of the next reply, so that it need not be copied. */
 	struct reply *reply = reply_to(udp, &origin);

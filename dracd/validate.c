@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "setting.h"
+#include "sign.h"
 
 enum {
 	CAPACITY_MAX = 100000000,
@@ -156,6 +157,22 @@ static int check_map(cfg_t *cfg, cfg_opt_t *opt)
 	return right == NULL ? 0 : fault(cfg, opt, title, right);
 }
 
+/* Called when a key section has been read. */
+static int check_key(cfg_t *cfg, cfg_opt_t *opt)
+{
+	cfg_t *key = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+	const char *file = cfg_getstr(key, "file");
+
+	if (!drac_sign_is_name(cfg_title(key)))
+		return fault(cfg, opt, cfg_title(key),
+			     "the name of a key is 1 to 64 of A-Z a-z 0-9 "
+			     ". _ -");
+	if (file == NULL)
+		return fault(cfg, opt, cfg_title(key),
+			     "no file; write file = \"/path\" in the braces");
+	return 0;
+}
+
 void validate_all(cfg_t *cfg)
 {
 	cfg_set_validate_func(cfg, "lifetime", check_duration);
@@ -167,6 +184,8 @@ void validate_all(cfg_t *cfg)
 	cfg_set_validate_func(cfg, "lookup", check_lookup);
 	cfg_set_validate_func(cfg, "ipv6-prefix", check_ipv6_prefix);
 	cfg_set_validate_func(cfg, "allow-file", check_path);
+	cfg_set_validate_func(cfg, "key", check_key);
+	cfg_set_validate_func(cfg, "key|file", check_path);
 	cfg_set_validate_func(cfg, "never", check_prefix);
 	cfg_set_validate_func(cfg, "read-allow", check_prefix);
 	cfg_set_validate_func(cfg, "max-addresses-per-user", check_per_user);

@@ -18,10 +18,11 @@
 
 enum {
 	MARK_SIZE = 4,  /* of a record on a stream */
-	CALL_MAX = 512, /* the longest call, an add, takes 364 bytes */
+	CALL_MAX = 512, /* the longest call, a signed add, takes 492 bytes */
 	REPLY_MAX =
-	    16384,        /* the longest reply, of events, takes 13,744 bytes */
+	    16384,        /* the longest reply, of events, takes 13,808 bytes */
 	REPLY_HEADER = 8, /* xid and direction */
+	VERIFIER_AT = 8,  /* in a reply: MSG_ACCEPTED, flavor, length */
 	RESEND_MS = 250,  /* the same datagram again */
 };
 
@@ -31,6 +32,8 @@ struct exchange {
 	int64_t deadline_ns;
 	uint32_t xid;
 	struct rpc_err *error;
+	const struct drac_sign_key *key; /* NULL: not signed */
+	uint8_t reply_key[DRAC_SIGN_MAC];
 	size_t call_len; /* with the mark */
 	size_t reply_len;
 	char call[MARK_SIZE + CALL_MAX];
@@ -96,8 +99,54 @@ static uint32_t new_xid(void)
 	return (uint32_t)drac_now_ns() ^ (uint32_t)getpid() << 16 ^ counter++;
 }
 
+/* Only to be another one each time. */
+static void new_nonce(uint8_t nonce[DRAC_SIGN_NONCE])
+{
+	const uint32_t word[] = {new_xid(), new_xid(), new_xid(), new_xid()};
+
+	_Static_assert(sizeof word == DRAC_SIGN_NONCE, "four words");
+	memcpy(nonce, word, sizeof word);
+}
+
+/* The credential, and a verifier without its MAC; body and mac stay in use. */
+static void put_credential(const struct drac_sign_key *key, struct rpc_msg *msg,
+			   uint8_t body[DRAC_SIGN_CREDENTIAL_MAX],
+			   uint8_t mac[DRAC_SIGN_MAC])
+{
+	struct drac_sign_credential credential = {.time_s = time(NULL)};
+
+	memcpy(credential.name, key->name, sizeof credential.name);
+	new_nonce(credential.nonce);
+	msg->rm_call.cb_cred = (struct opaque_auth){
+	    .oa_flavor = DRAC_SIGN_FLAVOR,
+	    .oa_base = (char *)body,
+	    .oa_length = (u_int)drac_sign_encode(&credential, body),
+	};
+	memset(mac, 0, DRAC_SIGN_MAC);
+	msg->rm_call.cb_verf = (struct opaque_auth){
+	    .oa_flavor = DRAC_SIGN_FLAVOR,
+	    .oa_base = (char *)mac,
+	    .oa_length = DRAC_SIGN_MAC,
+	};
+}
+
+/* The MAC is what the header ends with. */
+static bool sign(struct exchange *x, size_t header, size_t len)
+{
+	uint8_t *message = (uint8_t *)x->call + MARK_SIZE;
+	const struct drac_sign_key *key = x->key;
+
+	return drac_sign_message(key->secret, key->len, message, len,
+				 header - DRAC_SIGN_MAC) &&
+	       drac_sign_reply_key(key->secret, key->len,
+				   message + header - DRAC_SIGN_MAC,
+				   x->reply_key);
+}
+
 static bool encode(struct exchange *x, const struct drac_call *call)
 {
+	uint8_t body[DRAC_SIGN_CREDENTIAL_MAX], mac[DRAC_SIGN_MAC];
+	size_t header;
 	struct rpc_msg msg = {.rm_xid = x->xid, .rm_direction = CALL};
 	uint32_t mark;
 	XDR xdrs;
@@ -106,8 +155,14 @@ static bool encode(struct exchange *x, const struct drac_call *call)
 	msg.rm_call.cb_prog = call->program;
 	msg.rm_call.cb_vers = call->version;
 	msg.rm_call.cb_proc = call->procedure;
+	if (x->key != NULL)
+		put_credential(x->key, &msg, body, mac);
 	xdrmem_create(&xdrs, x->call + MARK_SIZE, CALL_MAX, XDR_ENCODE);
-	if (!xdr_callmsg(&xdrs, &msg) || !call->encode(&xdrs, call->arguments))
+	if (!xdr_callmsg(&xdrs, &msg))
+		return false;
+	header = xdr_getpos(&xdrs);
+	if (!call->encode(&xdrs, call->arguments) ||
+	    (x->key != NULL && !sign(x, header, xdr_getpos(&xdrs))))
 		return false;
 	x->call_len = MARK_SIZE + xdr_getpos(&xdrs);
 	mark = htonl(LAST_FRAGMENT | xdr_getpos(&xdrs));
@@ -126,6 +181,25 @@ static bool is_reply(const struct exchange *x)
 	return ntohl(word[0]) == x->xid && ntohl(word[1]) == REPLY;
 }
 
+/* A denied reply says why, and cannot be signed. */
+static bool is_authentic(struct exchange *x)
+{
+	uint8_t mac[DRAC_SIGN_MAC];
+	uint32_t word[3];
+
+	if (x->reply_len < VERIFIER_AT + sizeof word)
+		return false;
+	memcpy(word, x->reply + VERIFIER_AT, sizeof word);
+	if (ntohl(word[0]) == MSG_DENIED)
+		return true;
+	return ntohl(word[0]) == MSG_ACCEPTED &&
+	       ntohl(word[1]) == DRAC_SIGN_FLAVOR &&
+	       ntohl(word[2]) == DRAC_SIGN_MAC &&
+	       drac_sign_check(x->reply_key, sizeof x->reply_key,
+			       (uint8_t *)x->reply, x->reply_len,
+			       DRAC_SIGN_REPLY_MAC_AT, mac);
+}
+
 static enum clnt_stat decode(struct exchange *x, const struct drac_call *call)
 {
 	char verifier[MAX_AUTH_BYTES];
@@ -133,6 +207,11 @@ static enum clnt_stat decode(struct exchange *x, const struct drac_call *call)
 	XDR xdrs;
 
 	memset(call->result, 0, call->result_size);
+	if (x->key != NULL && !is_authentic(x)) {
+		drac_fail(x->error, RPC_AUTHERROR, 0);
+		x->error->re_why = AUTH_INVALIDRESP;
+		return RPC_AUTHERROR;
+	}
 	msg.acpted_rply.ar_verf.oa_base = verifier;
 	msg.acpted_rply.ar_results.where = call->result;
 	msg.acpted_rply.ar_results.proc = call->decode;
@@ -270,12 +349,14 @@ static enum clnt_stat exchange_records(struct exchange *x)
 /* ---- the call ------------------------------------------------------------ */
 
 enum clnt_stat drac_call_run(int fd, bool stream, const struct drac_call *call,
+			     const struct drac_sign_key *key,
 			     int64_t deadline_ns, struct rpc_err *error)
 {
 	struct exchange x;
 	enum clnt_stat status;
 
 	x.fd = fd;
+	x.key = key;
 	x.deadline_ns = deadline_ns;
 	x.xid = new_xid();
 	x.error = error;

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sign.h"
+
 #define DRAC_NS_PER_S INT64_C(1000000000)
 #define DRAC_NS_PER_MS INT64_C(1000000)
 
@@ -45,8 +47,12 @@ bool_t drac_xdr_nothing(XDR *xdrs, void *unused);
  * fd: non-blocking and connected; stream: it carries records (TCP, unix), else
  * datagrams. Returns RPC_SUCCESS, or the status that is also in *error. After
  * an error that is not the server's answer a stream is of no further use.
+ *
+ * key: the call is signed with it, and an answer that is not, or not rightly,
+ * is RPC_AUTHERROR with AUTH_INVALIDRESP; NULL: nothing is signed.
  */
 enum clnt_stat drac_call_run(int fd, bool stream, const struct drac_call *call,
+			     const struct drac_sign_key *key,
 			     int64_t deadline_ns, struct rpc_err *error);
 
 #endif

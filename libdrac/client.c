@@ -5,7 +5,9 @@
  */
 #include "client.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -162,27 +164,100 @@ static enum verdict judge(struct run *run, const void *result)
 	return ACCEPTED;
 }
 
+/* Whether the key file of no name may be there or not, and this one is not. */
+static bool may_go_unsigned(const struct drac_server *server, int number)
+{
+	return server->key_name[0] == '\0' && server->key_path[0] == '\0' &&
+	       (number == ENOENT || number == ENOTDIR || number == EACCES);
+}
+
+/*
+ * What calls of the server are signed with. *use: key, or NULL for nothing.
+ * The file is read for each call, so that a new one needs no restart. False:
+ * fault says what is wrong.
+ */
+static bool find_key(const struct drac_server *server,
+		     struct drac_sign_key *key,
+		     const struct drac_sign_key **use,
+		     char fault[DRAC_FAULT_MAX])
+{
+	const char *path =
+	    server->key_path[0] != '\0' ? server->key_path : DRAC_SIGN_FILE;
+	char why[DRAC_SIGN_FAULT_MAX];
+
+	*use = NULL;
+	if (server->host[0] == '\0')
+		return true;
+	if (drac_sign_read(path, geteuid(), (gid_t)-1, key, why) != NULL) {
+		if (may_go_unsigned(server, errno))
+			return true;
+		snprintf(fault, DRAC_FAULT_MAX, "%.*s: %s", DRAC_KEY_PATH_MAX,
+			 path, why);
+		return false;
+	}
+	*use = key;
+	if (key->name[0] == '\0')
+		memcpy(key->name, server->key_name, sizeof key->name);
+	if (key->name[0] == '\0')
+		snprintf(fault, DRAC_FAULT_MAX,
+			 "%.*s: no name of the key before the secret",
+			 DRAC_KEY_PATH_MAX, path);
+	else if (server->key_name[0] != '\0' &&
+		 strcmp(server->key_name, key->name) != 0)
+		snprintf(fault, DRAC_FAULT_MAX, "%.*s: it has key %s, not %s",
+			 DRAC_KEY_PATH_MAX, path, key->name, server->key_name);
+	else
+		return true;
+	explicit_bzero(key, sizeof *key);
+	return false;
+}
+
+static enum clnt_stat call_signed(struct run *run, const struct kept *kept,
+				  const struct drac_sign_key *key,
+				  const struct drac_call **call,
+				  int64_t deadline_ns, struct rpc_err *error)
+{
+	const struct drac_request *request = run->request;
+	enum clnt_stat status;
+
+	*call = &request->call;
+	status = drac_call_run(kept->endpoint.fd, kept->endpoint.stream, *call,
+			       key, deadline_ns, error);
+	run->outcome->older =
+	    status == RPC_PROGVERSMISMATCH && request->older != NULL;
+	if (!run->outcome->older)
+		return status;
+	*call = request->older;
+	return drac_call_run(kept->endpoint.fd, kept->endpoint.stream, *call,
+			     key, deadline_ns, error);
+}
+
 /* Calls, and keeps or closes the connection. */
 static enum verdict try_call(struct run *run, struct kept *kept,
 			     int64_t deadline_ns)
 {
-	const struct drac_request *request = run->request;
-	const struct drac_call *call = &request->call;
+	const struct drac_call *call = NULL;
+	const struct drac_sign_key *key = NULL;
+	struct drac_sign_key room;
+	char fault[DRAC_FAULT_MAX] = "", name[sizeof room.name] = "";
 	struct rpc_err error;
 	enum clnt_stat status;
 
-	status = drac_call_run(kept->endpoint.fd, kept->endpoint.stream, call,
-			       deadline_ns, &error);
-	run->outcome->older =
-	    status == RPC_PROGVERSMISMATCH && request->older != NULL;
-	if (run->outcome->older) {
-		call = request->older;
-		status = drac_call_run(kept->endpoint.fd, kept->endpoint.stream,
-				       call, deadline_ns, &error);
+	if (find_key(&run->drac->server[kept->server], &room, &key, fault)) {
+		status =
+		    call_signed(run, kept, key, &call, deadline_ns, &error);
+		if (key != NULL) {
+			memcpy(name, key->name, sizeof name);
+			explicit_bzero(&room, sizeof room);
+		}
+	} else {
+		status = drac_fail(&error, RPC_AUTHERROR, 0);
 	}
 	if (status != RPC_SUCCESS) {
 		drac_endpoint_close(&kept->endpoint);
 		note_failure(run, DRAC_NO_ANSWER, kept->server, &error);
+		memcpy(run->outcome->key, name, sizeof name);
+		memcpy(run->outcome->fault, fault, sizeof fault);
 		return FAILED;
 	}
 	keep(run->drac, kept);
@@ -194,10 +269,11 @@ static enum verdict try_address(struct run *run, size_t server,
 				int64_t deadline_ns)
 {
 	const struct drac_request *request = run->request;
+	bool stream = request->stream || run->drac->server[server].stream;
 	struct kept kept = {.server = server, .pid = getpid()};
 	struct rpc_err error;
 
-	if (!drac_endpoint_open(&kept.endpoint, address, request->stream,
+	if (!drac_endpoint_open(&kept.endpoint, address, stream,
 				request->call.version, deadline_ns, &error)) {
 		note_failure(run, DRAC_NO_SERVER, server, &error);
 		return FAILED;
@@ -278,6 +354,25 @@ static enum verdict try_servers(struct run *run)
 			    run, i,
 			    share(run->deadline_ns, drac->count - i - 1));
 	return verdict;
+}
+
+char *drac_outcome_message(const char *prefix,
+			   const struct drac_outcome *outcome)
+{
+	char text[DRAC_SIGN_FAULT_MAX];
+
+	if (outcome->fault[0] != '\0')
+		return drac_message("%s: %s", prefix, outcome->fault);
+	if (outcome->key[0] == '\0' ||
+	    outcome->error.re_status != RPC_AUTHERROR)
+		return drac_message_call(prefix, &outcome->error);
+	if (outcome->error.re_why == AUTH_INVALIDRESP)
+		return drac_message(
+		    "%s: the server's answer is not signed by key %s", prefix,
+		    outcome->key);
+	snprintf(text, sizeof text, "%s",
+		 drac_message_call(prefix, &outcome->error));
+	return drac_message("%s; key %s", text, outcome->key);
 }
 
 int drac_run(struct drac *drac, const struct drac_request *request,

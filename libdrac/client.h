@@ -10,9 +10,13 @@
 
 #include "call.h"
 #include "drac.h"
+#include "server.h"
 
 /* What drac_run() returns besides the server's answer, as dracauth(3) does. */
 enum { DRAC_NO_SERVER = -1, DRAC_NO_ANSWER = -2 };
+
+/* "PATH: what is wrong with the key file" */
+enum { DRAC_FAULT_MAX = DRAC_KEY_PATH_MAX + DRAC_SIGN_FAULT_MAX + 8 };
 
 struct drac_request {
 	/* Its result begins with the answer, an enum: 1 and 2 are refusals. */
@@ -29,6 +33,8 @@ struct drac_outcome {
 	/* For DRAC_NO_SERVER and DRAC_NO_ANSWER. */
 	const char *server; /* a name that is the handle's */
 	struct rpc_err error;
+	char key[DRAC_SIGN_NAME_MAX + 1]; /* of the call; "": not signed */
+	char fault[DRAC_FAULT_MAX];       /* "", or of the key file */
 };
 
 /*
@@ -40,6 +46,11 @@ struct drac_outcome {
  */
 int drac_run(struct drac *drac, const struct drac_request *request,
 	     struct drac_outcome *outcome);
+
+/* For DRAC_NO_ANSWER, as drac_message_call(); more where a key is the matter.
+ */
+char *drac_outcome_message(const char *prefix,
+			   const struct drac_outcome *outcome);
 
 /* One more drac_close() is needed from now on. */
 void drac_hold(struct drac *drac);

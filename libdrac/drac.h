@@ -15,6 +15,9 @@
  *	localhost	the local socket /run/dracd/rpc.sock, then as above
  *	host:port	UDP, rpcbind is not asked; an IPv6 address is [v6]:port
  *	unix:/path	a local socket
+ *	drac://[name@]host[:port][?key=/path][&tcp]
+ *			as host or host:port; calls are signed with that key,
+ *			and tcp says never to use UDP: KEYS in dracauth(3)
  * or several of them, separated by commas: tried in order until one accepts,
  * all within the one budget.
  */

@@ -71,7 +71,7 @@ static int report(const struct drac_outcome *outcome, char **errmsg)
 		    drac_message_create(outcome->server, &outcome->error));
 		return outcome->answer;
 	case DRAC_NO_ANSWER:
-		say(errmsg, drac_message_call("call failed", &outcome->error));
+		say(errmsg, drac_outcome_message("call failed", outcome));
 		return outcome->answer;
 	case ADD_SUCCESS:
 		say(errmsg, "Server reports add succeeded");

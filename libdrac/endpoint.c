@@ -180,8 +180,8 @@ static enum clnt_stat ask_rpcbind3(const struct drac_endpoint *rpcbind,
 	    .result_size = sizeof uaddr,
 	};
 
-	if (drac_call_run(rpcbind->fd, rpcbind->stream, &call, deadline_ns,
-			  error) != RPC_SUCCESS)
+	if (drac_call_run(rpcbind->fd, rpcbind->stream, &call, NULL,
+			  deadline_ns, error) != RPC_SUCCESS)
 		return error->re_status;
 	*port = uaddr_port(uaddr);
 	xdr_free(call.decode, &uaddr);
@@ -210,8 +210,8 @@ static enum clnt_stat ask_rpcbind2(const struct drac_endpoint *rpcbind,
 	    .result_size = sizeof answer,
 	};
 
-	if (drac_call_run(rpcbind->fd, rpcbind->stream, &call, deadline_ns,
-			  error) != RPC_SUCCESS)
+	if (drac_call_run(rpcbind->fd, rpcbind->stream, &call, NULL,
+			  deadline_ns, error) != RPC_SUCCESS)
 		return error->re_status;
 	*port = answer <= UINT16_MAX ? (uint16_t)answer : 0;
 	return RPC_SUCCESS;
@@ -262,8 +262,8 @@ static bool answers_null(const struct drac_endpoint *endpoint,
 	    .result = &nothing,
 	};
 
-	return drac_call_run(endpoint->fd, endpoint->stream, &call, deadline_ns,
-			     &error) == RPC_SUCCESS;
+	return drac_call_run(endpoint->fd, endpoint->stream, &call, NULL,
+			     deadline_ns, &error) == RPC_SUCCESS;
 }
 
 static bool open_default(struct drac_endpoint *endpoint,

@@ -90,7 +90,7 @@ static enum drac_result failed(const struct drac_outcome *outcome)
 		drac_message_create(outcome->server, &outcome->error);
 		return DRAC_NOANSWER;
 	}
-	drac_message_call(outcome->server, &outcome->error);
+	drac_outcome_message(outcome->server, outcome);
 	return outcome->error.re_status == RPC_PROGVERSMISMATCH
 		   ? DRAC_UNSUPPORTED
 		   : DRAC_NOANSWER;

@@ -1,6 +1,6 @@
 /*
- * server: host, host:port, [v6]:port, a bare IPv6 address, unix:/path, and
- * lists of them.
+ * server: host, host:port, [v6]:port, a bare IPv6 address, unix:/path,
+ * drac://name@host?key=/path&tcp, and lists of them.
  */
 #include "server.h"
 
@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #define UNIX_PREFIX "unix:"
+#define KEY_PREFIX "drac://"
 
 enum { PORT_MAX = 65535 };
 
@@ -60,9 +61,64 @@ static bool parse_host(const char *text, struct drac_server *server)
 	       parse_port(colon + 1, &server->port);
 }
 
+/* key=/path and tcp, with & between them. */
+static bool parse_options(const char *text, size_t len,
+			  struct drac_server *server)
+{
+	static const char key[] = "key=";
+	const char *end = text + len;
+
+	for (;;) {
+		size_t rest = (size_t)(end - text), one;
+		const char *amp = memchr(text, '&', rest);
+
+		one = amp != NULL ? (size_t)(amp - text) : rest;
+		if (one == 3 && memcmp(text, "tcp", one) == 0)
+			server->stream = true;
+		else if (one <= sizeof key || text[sizeof key - 1] != '/' ||
+			 memcmp(text, key, sizeof key - 1) != 0 ||
+			 !copy(server->key_path, sizeof server->key_path,
+			       text + sizeof key - 1, one - (sizeof key - 1)))
+			return false;
+		if (amp == NULL)
+			return true;
+		text = amp + 1;
+	}
+}
+
+/* What stands behind drac://. */
+static bool parse_url(const char *text, size_t len, struct drac_server *server)
+{
+	const char *end = text + len;
+	const char *options = memchr(text, '?', len);
+	const char *host_end = options != NULL ? options : end;
+	const char *at = memchr(text, '@', (size_t)(host_end - text));
+
+	if (at != NULL) {
+		if (!copy(server->key_name, sizeof server->key_name, text,
+			  (size_t)(at - text)) ||
+		    !drac_sign_is_name(server->key_name))
+			return false;
+		text = at + 1;
+	}
+	if (options != NULL &&
+	    !parse_options(options + 1, (size_t)(end - options - 1), server))
+		return false;
+	return copy(server->name, sizeof server->name, text,
+		    (size_t)(host_end - text)) &&
+	       strchr(server->name, '@') == NULL &&
+	       parse_host(server->name, server);
+}
+
 static bool parse_one(const char *text, size_t len, struct drac_server *server)
 {
+	enum { KEY_PREFIX_LEN = sizeof KEY_PREFIX - 1 };
+
 	memset(server, 0, sizeof *server);
+	if (len > KEY_PREFIX_LEN &&
+	    memcmp(text, KEY_PREFIX, KEY_PREFIX_LEN) == 0)
+		return parse_url(text + KEY_PREFIX_LEN, len - KEY_PREFIX_LEN,
+				 server);
 	if (!copy(server->name, sizeof server->name, text, len))
 		return false;
 	if (strncmp(server->name, UNIX_PREFIX, strlen(UNIX_PREFIX)) == 0) {

@@ -10,19 +10,27 @@
 #include <stdint.h>
 #include <sys/un.h>
 
+#include "sign.h"
+
 /* Where `localhost` is tried first. */
 #define DRAC_LOCAL_SOCKET "/run/dracd/rpc.sock"
 
 enum {
 	DRAC_HOST_MAX = 255,
+	DRAC_KEY_PATH_MAX = 255,
 	DRAC_NAME_MAX = DRAC_HOST_MAX + sizeof "[]:65535",
 };
 
 struct drac_server {
-	char name[DRAC_NAME_MAX + 1]; /* as written, for messages */
+	char name[DRAC_NAME_MAX + 1]; /* as written, for messages; for drac://
+				       * the host with its port */
 	char host[DRAC_HOST_MAX + 1]; /* "" for a local socket */
 	uint16_t port;                /* 0: to be found out */
 	char path[sizeof((struct sockaddr_un *)0)->sun_path];
+	/* Of drac://; "": not said. */
+	char key_name[DRAC_SIGN_NAME_MAX + 1];
+	char key_path[DRAC_KEY_PATH_MAX + 1];
+	bool stream; /* TCP and nothing else */
 };
 
 /* How many elements a list can give at most. */

@@ -18,8 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (size > 0)
 		memcpy(text, data, size);
-	if (!allow_parse("fuzz", text, size, &list)) {
-		if (list.prefixes != NULL || list.count != 0)
+	if (!allow_parse("fuzz", text, size, NULL, &list)) {
+		if (list.rules != NULL || list.count != 0)
 			abort();
 		free(text);
 		return 0;
@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (list.missing || list.count > size)
 		abort();
 	for (size_t i = 0; i < list.count; i++)
-		if (!prefix_contains(&list.prefixes[i], &list.prefixes[i].net))
+		if (allow_ways(&list, &list.rules[i].prefix.net, NULL) == 0)
 			abort();
 	allow_free(&list);
 	free(text);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "sign.h"
 
 static void require(int condition)
 {
@@ -46,6 +47,12 @@ static void check(const struct config *c)
 		require(c->lookup[i].transport != LISTEN_UDP);
 	require(c->ipv6_prefix >= CONFIG_IPV6_PREFIX_MIN);
 	require(c->ipv6_prefix <= CONFIG_IPV6_PREFIX_MAX);
+	for (size_t i = 0; i < c->key_count; i++) {
+		require(drac_sign_is_name(c->keys[i].name));
+		require(c->keys[i].file[0] == '/');
+		for (size_t j = 0; j < i; j++)
+			require(strcmp(c->keys[i].name, c->keys[j].name) != 0);
+	}
 	for (size_t i = 0; i < c->never_count; i++)
 		require(prefix_contains(&c->never[i], &c->never[i].net));
 }

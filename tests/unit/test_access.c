@@ -4,6 +4,8 @@
  */
 #include "access.h"
 
+#include "origin.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
@@ -91,9 +93,17 @@ static int fresh_files(void **state)
 	return 0;
 }
 
+static bool verdict(struct access *access, const struct address *caller)
+{
+	struct origin origin = {.caller = *caller};
+
+	access_unsigned(access, &origin);
+	return origin.allowed;
+}
+
 static struct access *opened(bool hosts_access)
 {
-	struct access *access = access_open("allow", hosts_access);
+	struct access *access = access_open("allow", hosts_access, NULL);
 
 	assert_non_null(access);
 	return access;
@@ -105,9 +115,9 @@ static bool permitted(struct access *access, const char *text)
 	bool first;
 
 	assert_true(address_from_text(&a, text));
-	first = access_address(access, &a);
+	first = verdict(access, &a);
 	/* the second answer comes from the cache */
-	assert_int_equal(access_address(access, &a), first);
+	assert_int_equal(verdict(access, &a), first);
 	return first;
 }
 
@@ -182,7 +192,7 @@ static void a_bad_file_is_refused(void **state)
 	(void)state;
 	scratch_write("allow", "host 192.0.2.1\n999.1.1.1 127.0.0.1\n");
 	capture_begin();
-	assert_null(access_open("allow", false));
+	assert_null(access_open("allow", false, NULL));
 	assert_contains(capture_end(), "allow:2: \"999.1.1.1 127.0.0.1\"");
 	access_close(NULL);
 }
@@ -256,7 +266,7 @@ static void many_callers_share_the_cache(void **state)
 			at = 0;
 		}
 		for (int again = 0; again < 2; again++)
-			assert_int_equal(access_address(access, &a),
+			assert_int_equal(verdict(access, &a),
 					 a.byte[at] >= 128);
 	}
 	access_close(access);

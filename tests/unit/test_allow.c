@@ -14,7 +14,7 @@ static struct allow_list parsed(const char *text)
 	bool ok;
 
 	capture_begin();
-	ok = allow_parse("f", text, strlen(text), &list);
+	ok = allow_parse("f", text, strlen(text), NULL, &list);
 	if (!ok || capture_end()[0] != '\0')
 		fail_msg("\"%s\": %s", text, scratch_text);
 	assert_false(list.missing);
@@ -32,12 +32,12 @@ static const char *refused_bytes(const char *text, size_t len)
 	memcpy(copy, text, len);
 	copy = realloc(copy, len > 0 ? len : 1);
 	capture_begin();
-	ok = allow_parse("f", copy, len, &list);
+	ok = allow_parse("f", copy, len, NULL, &list);
 	capture_end();
 	free(copy);
 	if (ok)
 		fail_msg("taken: \"%s\"", text);
-	assert_null(list.prefixes);
+	assert_null(list.rules);
 	assert_int_equal(list.count, 0);
 	return scratch_text;
 }
@@ -52,7 +52,7 @@ static bool holds(const struct allow_list *list, const char *text)
 	struct address a;
 
 	assert_true(address_from_text(&a, text));
-	return allow_contains(list, &a);
+	return allow_ways(list, &a, NULL) != 0;
 }
 
 static void lines_and_whom_they_name(void **state)
@@ -96,8 +96,43 @@ static void lines_and_whom_they_name(void **state)
 		if (!holds(&list, rows[i].in) || holds(&list, rows[i].out))
 			fail_msg("\"%s\"", rows[i].line);
 		allow_free(&list);
-		assert_null(list.prefixes);
+		assert_null(list.rules);
 	}
+}
+
+/* Keys and what they permit: tests/integration/test_signed.py. */
+static void connections_only(void **state)
+{
+	static const char *const rows[] = {
+	    "192.0.2.1 tcp",
+	    "192.0.2.0/24\ttcp # all of them",
+	    "host 192.0.2.1 tcp",
+	    "255.255.255.0 192.0.2.0 tcp",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct allow_list list = parsed(rows[i]);
+		struct address a = address_from_v4(0xc0000201);
+
+		assert_int_equal(allow_ways(&list, &a, NULL), ALLOW_TCP);
+		assert_int_equal(allow_ways(&list, &a, "pop1"), ALLOW_TCP);
+		allow_free(&list);
+	}
+}
+
+/* One line that permits it is enough; others take nothing away. */
+static void the_widest_line_counts(void **state)
+{
+	struct allow_list list =
+	    parsed("192.0.2.0/24 tcp\n192.0.2.1\n192.0.2.0/28 tcp\n");
+	struct address one = address_from_v4(0xc0000201);
+	struct address two = address_from_v4(0xc0000202);
+
+	(void)state;
+	assert_int_equal(allow_ways(&list, &one, NULL), ALLOW_TCP | ALLOW_UDP);
+	assert_int_equal(allow_ways(&list, &two, NULL), ALLOW_TCP);
+	allow_free(&list);
 }
 
 static void nobody_is_named(void **state)
@@ -227,8 +262,8 @@ static void bytes_that_are_no_text(void **state)
 	assert_contains(refused_bytes(nul, sizeof nul - 1), "f:1: ");
 	assert_contains(scratch_text, "a NUL byte");
 	assert_contains(refused_bytes(cr, sizeof cr - 1), "f:1: ");
-	assert_true(
-	    allow_parse("f", nul_in_comment, sizeof nul_in_comment - 1, &list));
+	assert_true(allow_parse("f", nul_in_comment, sizeof nul_in_comment - 1,
+				NULL, &list));
 	assert_int_equal(list.count, 1);
 	allow_free(&list);
 }
@@ -241,7 +276,7 @@ static void lines_that_are_too_long(void **state)
 	(void)state;
 	memset(text, ' ', sizeof text);
 	memcpy(text, "192.0.2.1", 9);
-	assert_true(allow_parse("f", text, ALLOW_LINE_MAX, &list));
+	assert_true(allow_parse("f", text, ALLOW_LINE_MAX, NULL, &list));
 	assert_int_equal(list.count, 1);
 	allow_free(&list);
 	assert_contains(refused_bytes(text, ALLOW_LINE_MAX + 1),
@@ -280,38 +315,38 @@ static void files(void **state)
 	struct allow_list list;
 
 	(void)state;
-	assert_true(allow_read("missing", &list));
+	assert_true(allow_read("missing", NULL, &list));
 	assert_true(list.missing);
 	assert_false(holds(&list, "127.0.0.1"));
 	allow_free(&list);
 
 	scratch_write("allow", "host 192.0.2.1");
-	assert_true(allow_read("allow", &list));
+	assert_true(allow_read("allow", NULL, &list));
 	assert_false(list.missing);
 	assert_true(holds(&list, "192.0.2.1"));
 	allow_free(&list);
 
 	scratch_write("allow", "");
-	assert_true(allow_read("allow", &list));
+	assert_true(allow_read("allow", NULL, &list));
 	assert_false(list.missing);
 	allow_free(&list);
 
 	scratch_write("allow", "192.0.2.1\nbad\n");
 	capture_begin();
-	assert_false(allow_read("allow", &list));
+	assert_false(allow_read("allow", NULL, &list));
 	assert_contains(capture_end(), "allow:2: \"bad\": not an IPv4");
 
 	capture_begin();
-	assert_false(allow_read(".", &list));
+	assert_false(allow_read(".", NULL, &list));
 	assert_contains(capture_end(), ".: Is a directory");
 
 	capture_begin();
-	assert_false(allow_read("/dev/zero", &list));
+	assert_false(allow_read("/dev/zero", NULL, &list));
 	assert_contains(capture_end(), "/dev/zero: File too large");
 
 	/* a FIFO that nobody writes to: empty, and no waiting */
 	assert_int_equal(mkfifo("fifo", 0600), 0);
-	assert_true(allow_read("fifo", &list));
+	assert_true(allow_read("fifo", NULL, &list));
 	assert_int_equal(list.count, 0);
 	allow_free(&list);
 }
@@ -326,7 +361,7 @@ static void the_sample_names_loopback(void **state)
 		print_message("%s: not run from the top of the tree\n", cwd);
 		skip();
 	}
-	assert_true(allow_read(cwd, &list));
+	assert_true(allow_read(cwd, NULL, &list));
 	assert_true(list.count > 0);
 	assert_true(holds(&list, "127.0.0.1"));
 	assert_false(holds(&list, "203.0.113.1"));
@@ -340,6 +375,8 @@ int main(void)
 	};
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(lines_and_whom_they_name),
+	    cmocka_unit_test(connections_only),
+	    cmocka_unit_test(the_widest_line_counts),
 	    cmocka_unit_test(nobody_is_named),
 	    cmocka_unit_test(many_lines),
 	    cmocka_unit_test(wrong_lines_are_explained),

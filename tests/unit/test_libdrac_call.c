@@ -88,7 +88,7 @@ static void classic_bytes(void **state)
 
 	(void)state;
 	pair(SOCK_DGRAM);
-	assert_int_equal(drac_call_run(ours, false, &call,
+	assert_int_equal(drac_call_run(ours, false, &call, NULL,
 				       drac_now_ns() + DRAC_NS_PER_MS, &error),
 			 RPC_TIMEDOUT);
 	assert_sent("00000000"
@@ -106,7 +106,7 @@ static void classic_bytes(void **state)
 	call.version = DRACVERS6;
 	call.encode = (xdrproc_t)xdr_drac_add_parm6;
 	call.arguments = &v6;
-	drac_call_run(ours, false, &call, drac_now_ns() + DRAC_NS_PER_MS,
+	drac_call_run(ours, false, &call, NULL, drac_now_ns() + DRAC_NS_PER_MS,
 		      &error);
 	assert_sent("00000000"
 		    "00000002"
@@ -147,7 +147,8 @@ static void same_xid_again(void **state)
 
 	(void)state;
 	pair(SOCK_DGRAM);
-	drac_call_run(ours, false, &call, drac_now_ns() + retries_ns, &error);
+	drac_call_run(ours, false, &call, NULL, drac_now_ns() + retries_ns,
+		      &error);
 	len = recv(theirs, first, sizeof first, 0);
 	while (recv(theirs, other, sizeof other, 0) == len) {
 		assert_memory_equal(first, other, (size_t)len);
@@ -155,7 +156,7 @@ static void same_xid_again(void **state)
 	}
 	assert_int_equal(copies, 2); /* at 250 and 500 ms */
 
-	drac_call_run(ours, false, &call, drac_now_ns() + 1, &error);
+	drac_call_run(ours, false, &call, NULL, drac_now_ns() + 1, &error);
 	len = recv(theirs, other, sizeof other, 0);
 	if (len > 0)
 		assert_memory_not_equal(first, other, XID_SIZE);
@@ -198,8 +199,8 @@ static enum clnt_stat run(const struct drac_call *call, struct answerer *a,
 
 	pair(a->stream ? SOCK_STREAM : SOCK_DGRAM);
 	assert_int_equal(pthread_create(&a->thread, NULL, answer_thread, a), 0);
-	status = drac_call_run(ours, a->stream, call, drac_now_ns() + budget_ns,
-			       &error);
+	status = drac_call_run(ours, a->stream, call, NULL,
+			       drac_now_ns() + budget_ns, &error);
 	pthread_join(a->thread, NULL);
 	close_pair();
 	assert_int_equal(status, error.re_status);
@@ -355,7 +356,7 @@ static void deadline_is_past(void **state)
 	(void)state;
 	for (int stream = 0; stream < 2; stream++) {
 		pair(stream ? SOCK_STREAM : SOCK_DGRAM);
-		assert_int_equal(drac_call_run(ours, stream, &call,
+		assert_int_equal(drac_call_run(ours, stream, &call, NULL,
 					       drac_now_ns() - DRAC_NS_PER_S,
 					       &error),
 				 RPC_TIMEDOUT);
@@ -372,7 +373,7 @@ static void peer_is_gone(void **state)
 	pair(SOCK_STREAM);
 	close(theirs);
 	/* And no SIGPIPE, or this is the end. */
-	assert_int_equal(drac_call_run(ours, true, &call,
+	assert_int_equal(drac_call_run(ours, true, &call, NULL,
 				       drac_now_ns() + DRAC_NS_PER_S, &error),
 			 RPC_CANTSEND);
 	assert_int_equal(error.re_errno, EPIPE);

@@ -17,7 +17,11 @@ enum { RANDOM_ROUNDS = 100000, RANDOM_MAX = 40 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* "host|port|path" of each, joined by blanks; "error" for none. */
+/*
+ * "host|port|path" of each, joined by blanks; "error" for none. For drac://
+ * with
+ * "|name|key|tcp" behind it.
+ */
 static const char *parsed(const char *list)
 {
 	static char text[8192];
@@ -29,10 +33,18 @@ static const char *parsed(const char *list)
 	count = drac_server_parse(list, servers);
 	assert_true(count <= room);
 	snprintf(text, sizeof text, "%s", count == 0 ? "error" : "");
-	for (size_t i = 0; i < count && used < sizeof text; i++)
-		used += (size_t)snprintf(
-		    text + used, sizeof text - used, "%s%s|%u|%s", i ? " " : "",
-		    servers[i].host, servers[i].port, servers[i].path);
+	for (size_t i = 0; i < count && used < sizeof text; i++) {
+		const struct drac_server *s = &servers[i];
+
+		used += (size_t)snprintf(text + used, sizeof text - used,
+					 "%s%s|%u|%s", i ? " " : "", s->host,
+					 s->port, s->path);
+		if (s->key_name[0] != '\0' || s->key_path[0] != '\0' ||
+		    s->stream)
+			used += (size_t)snprintf(
+			    text + used, sizeof text - used, "|%s|%s|%s",
+			    s->key_name, s->key_path, s->stream ? "tcp" : "");
+	}
 	free(servers);
 	return text;
 }
@@ -58,6 +70,15 @@ static void right(void **state)
 	    {"LOCALHOST", "|0|" DRAC_LOCAL_SOCKET " LOCALHOST|0|"},
 	    {"localhost:5901", "localhost|5901|"},
 	    {"localhost.example", "localhost.example|0|"},
+	    {"drac://host", "host|0|"},
+	    {"drac://k@host:1", "host|1||k||"},
+	    {"drac://k@[::1]:1?key=/a/b", "::1|1||k|/a/b|"},
+	    {"drac://host?tcp", "host|0||||tcp"},
+	    {"drac://host?key=/a@b?c", "host|0|||/a@b?c|"},
+	    {"drac://host?tcp&key=/a", "host|0|||/a|tcp"},
+	    {"drac://A.b-c_9@host?key=/a&tcp,b", "host|0||A.b-c_9|/a|tcp b|0|"},
+	    {"drac://k@localhost",
+	     "|0|" DRAC_LOCAL_SOCKET "|k|| localhost|0||k||"},
 	    {"a,b:2,unix:/c,[::1]:4", "a|0| b|2| |0|/c ::1|4|"},
 	    {" a ,\tb ", "a|0| b|0|"},
 	    {"localhost,localhost",
@@ -73,15 +94,49 @@ static void right(void **state)
 static void wrong(void **state)
 {
 	static const char *const rows[] = {
-	    "",       " ",       ",",
-	    "a,",     ",a",      "a,,b",
-	    "a, ,b",  ":",       ":1",
-	    "a:",     "a:0",     "a:65536",
-	    "a:+1",   "a:-1",    "a: 1",
-	    "a:1x",   "a:0x1",   "[]",
-	    "[]:1",   "[::1",    "[::1]1",
-	    "[::1]:", "[::1]:0", "unix:",
-	    "unix:a", "unix:,/", "a:4294967297",
+	    "",
+	    " ",
+	    ",",
+	    "a,",
+	    ",a",
+	    "a,,b",
+	    "a, ,b",
+	    ":",
+	    ":1",
+	    "a:",
+	    "a:0",
+	    "a:65536",
+	    "a:+1",
+	    "a:-1",
+	    "a: 1",
+	    "a:1x",
+	    "a:0x1",
+	    "[]",
+	    "[]:1",
+	    "[::1",
+	    "[::1]1",
+	    "[::1]:",
+	    "[::1]:0",
+	    "unix:",
+	    "unix:a",
+	    "unix:,/",
+	    "a:4294967297",
+	    "drac://",
+	    "drac://@host",
+	    "drac://k@",
+	    "drac://k/@host",
+	    "drac://host?",
+	    "drac://host?key=",
+	    "drac://host?key=/",
+	    "drac://host?key=a",
+	    "drac://host?tcp&",
+	    "drac://host?tcpx",
+	    "drac://host?udp",
+	    "drac://host:0",
+	    "drac://unix:/a",
+	    "drac://a@b@host:1",
+	    "drac:/host",
+	    "DRAC://host",
 	};
 
 	(void)state;
@@ -115,7 +170,7 @@ static void lengths(void **state)
 /* Never reads or writes outside, whatever is written there. */
 static void random_lists(void **state)
 {
-	static const char alphabet[] = ",:[]/ \tunixlocalhost019";
+	static const char alphabet[] = ",:[]/ \tunixlocalhost019@?&=";
 	unsigned int seed = 1;
 
 	(void)state;
@@ -125,8 +180,10 @@ static void random_lists(void **state)
 
 		assert_non_null(list);
 		for (size_t i = 0; i < len; i++)
-			list[i] = alphabet[(size_t)rand_r(&seed) %
-					   (sizeof alphabet - 1)];
+			list[i] = (round & 1) && i < 7
+				      ? "drac://"[i]
+				      : alphabet[(size_t)rand_r(&seed) %
+						 (sizeof alphabet - 1)];
 		list[len] = '\0';
 		parsed(list);
 		free(list);
