@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "../dracd/text.h"
-#include "../integrations/common/client.h" /* libdrac has a client.h, too */
+#include "../integrations/common/mailclient.h" /* libdrac has a client.h, too */
 
 #define DUMP_HEADER "VERSION="
 #define EXPORT_HEADER "# dracctl export "
@@ -87,7 +87,7 @@ static enum import_result take_fields(struct import *import, char *line,
 
 	if (count < FIELDS_MIN)
 		return bad(import, "not 2 to 8 fields with a tab between them");
-	if (!client_from_text(field[0], entry->address))
+	if (!mailclient_from_text(field[0], entry->address))
 		return bad(import, "the first field is not an address");
 	if (!parse_number(field[1], &entry->expiry_s))
 		return bad(import, "the second field is not a Unix time");
@@ -186,7 +186,7 @@ static enum import_result take_key(struct import *import, char *line)
 		return bad(import, "not a key as db5.3_dump -p prints it");
 	if (starts_with(key, sendmail_v6))
 		key += sizeof sendmail_v6 - 1;
-	if (!client_from_text(key, import->address))
+	if (!mailclient_from_text(key, import->address))
 		return bad(import, "the key is not an address");
 	import->bad_key = false;
 	return IMPORT_NOTHING;

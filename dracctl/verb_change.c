@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../integrations/common/client.h" /* libdrac has a client.h, too */
+#include "../integrations/common/mailclient.h" /* libdrac has a client.h, too */
 #include "say.h"
 #include "selector.h"
 #include "verb.h"
@@ -19,7 +19,7 @@ int verb_add(struct talk *talk, const struct options *options)
 	int64_t expiry_s;
 	int result;
 
-	if (!client_from_text(options->operand[0], address))
+	if (!mailclient_from_text(options->operand[0], address))
 		return options_wrong("add", "not an address",
 				     options->operand[0]);
 	result = drac_add(talk->drac, address, options->lifetime_s,
@@ -79,13 +79,13 @@ static int remove_addresses(struct talk *talk, const struct options *options)
 	int worst = EX_OK;
 
 	for (size_t i = 0; i < options->operands; i++)
-		if (!client_from_text(options->operand[i], address))
+		if (!mailclient_from_text(options->operand[i], address))
 			return options_wrong("remove", "not an address",
 					     options->operand[i]);
 	for (size_t i = 0; i < options->operands; i++) {
 		int result, status;
 
-		client_from_text(options->operand[i], address);
+		mailclient_from_text(options->operand[i], address);
 		result = drac_remove(talk->drac, address);
 		if (result == DRAC_OK) {
 			printf("%s removed\n", address);

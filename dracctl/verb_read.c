@@ -5,7 +5,7 @@
 #include <sysexits.h>
 #include <time.h>
 
-#include "../integrations/common/client.h" /* libdrac has a client.h, too */
+#include "../integrations/common/mailclient.h" /* libdrac has a client.h, too */
 #include "columns.h"
 #include "json.h"
 #include "say.h"
@@ -91,7 +91,7 @@ int verb_query(struct talk *talk, const struct options *options)
 	struct drac_entry entry;
 	int result;
 
-	if (!client_from_text(options->operand[0], address))
+	if (!mailclient_from_text(options->operand[0], address))
 		return options_wrong("query", "not an address",
 				     options->operand[0]);
 	result = drac_query(talk->drac, address, &entry);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../integrations/common/client.h"
+#include "../../integrations/common/mailclient.h"
 #include "import.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,7 +28,7 @@ static void check_entry(const struct drac_entry *entry)
 {
 	char again[DRAC_ADDRESS_SIZE];
 
-	require(client_from_text(entry->address, again));
+	require(mailclient_from_text(entry->address, again));
 	require(strcmp(entry->address, again) == 0);
 	require(entry->expiry_s >= 0);
 	check_name(entry->user, sizeof entry->user);

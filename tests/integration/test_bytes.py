@@ -191,7 +191,7 @@ def test_wrong_version(daemon, version):
     assert table(daemon) == set()
 
 
-@pytest.mark.parametrize("version, procedure", [(1, 2), (2, 2), (3, 6),
+@pytest.mark.parametrize("version, procedure", [(1, 2), (2, 2), (3, 7),
                                                 (1, 0xffffffff)])
 def test_wrong_procedure(daemon, version, procedure):
     def check(answer):
