@@ -41,6 +41,7 @@ import time
 PROG, PMAPPROG = 900101, 100000
 PAUSE_S = 0.02
 EXPIRY = 2000000000
+FIRST, LAST_ADD, ADDS, CALLER = EXPIRY - 200, EXPIRY - 100, 2 ** 63 + 1, b"c" * 63
 LAST = 0x80000000
 
 
@@ -150,7 +151,8 @@ class Peer:
     def entry(self, address):
         user, service = self.entries[address]
         return (opaque(address) + struct.pack(">q", EXPIRY) + opaque(user) +
-                opaque(service))
+                opaque(service) + struct.pack(">qqQ", FIRST, LAST_ADD, ADDS) +
+                opaque(CALLER))
 
     def run3(self, proc, args):
         if proc == 1:
@@ -181,6 +183,17 @@ class Peer:
             return (struct.pack(">II", self.status(), len(page)) +
                     b"".join(self.entry(key) for key in page) +
                     struct.pack(">Q", after if after < len(keys) else 0))
+        if proc == 6:
+            cookie, most = struct.unpack_from(">QI", args)
+            events = [(kind, key) for kind, key in
+                      enumerate(sorted(self.entries)[:3])] if cookie else []
+            events = [struct.pack(">Iq", kind, EXPIRY - kind) +
+                      self.entry(key) for kind, key in events][:most]
+            if cookie and len(events) < most:   # a denial of no address
+                events.append(struct.pack(">IqIqIIqqQI", 4, EXPIRY, 0, 0, 0,
+                                          0, 0, 0, 0, 0))
+            return (struct.pack(">II", self.status(), len(events)) +
+                    b"".join(events) + struct.pack(">QQ", cookie + 7, cookie))
         if proc == 5:
             counters = [(b"entries", len(self.entries)),
                         (b"big", 2 ** 64 - 1)]

@@ -515,6 +515,22 @@ class TestServers:
 
 # ---- version 3 -----------------------------------------------------------------
 
+    def test_accounts_and_events(self, world, calls):
+        world.peer("answer", "udp:127.0.0.1:5901", "tcp:127.0.0.1:5901")
+        rows = calls("127.0.0.1:5901",
+                     "add", ADDRESS, 60, "joe", "pop3",
+                     "add", ADDRESS6, 60, "ann", "imap",
+                     "account", ADDRESS, "events", 0, "events", 9,
+                     "events", 2, "events", 32)
+        assert [(row[0], row[2]) for row in rows[2:]] == [
+            (0, "1999999800 1999999900 9223372036854775809 " + "c" * 63),
+            (3, "no room for an event"),
+            (0, "cookie 7 lost 0"),
+            (0, "cookie 14 lost 7 0,2000000000,%s,ann 1,1999999999,%s,joe" %
+             (ADDRESS6, ADDRESS)),
+            (0, "cookie 21 lost 14 0,2000000000,%s,ann 1,1999999999,%s,joe "
+             "4,2000000000,," % (ADDRESS6, ADDRESS))]
+
 class TestCalls:
     @pytest.mark.parametrize("server", ["127.0.0.1:5901", "[::1]:5901",
                                         "unix:/run/p.sock"])

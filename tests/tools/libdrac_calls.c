@@ -61,6 +61,38 @@ static int query(struct drac *drac)
 	return result;
 }
 
+/* What a query tells beside query(). */
+static int account(struct drac *drac)
+{
+	struct drac_entry entry;
+	int result = drac_query(drac, next(), &entry);
+
+	if (result == DRAC_OK)
+		snprintf(text, sizeof text,
+			 "%" PRId64 " %" PRId64 " %" PRIu64 " %s",
+			 entry.first_s, entry.last_s, entry.adds, entry.caller);
+	return result;
+}
+
+static int events(struct drac *drac)
+{
+	static uint64_t cookie;
+	size_t count = strtoul(next(), NULL, 10), used;
+	struct drac_event found[DRAC_PAGE_MAX];
+	uint64_t lost;
+	int result = drac_events(drac, &cookie, found, &count, &lost);
+
+	used =
+	    (size_t)snprintf(text, sizeof text,
+			     "cookie %" PRIu64 " lost %" PRIu64, cookie, lost);
+	for (size_t i = 0; i < count; i++)
+		used += (size_t)snprintf(
+		    text + used, sizeof text - used, " %d,%" PRId64 ",%s,%s",
+		    (int)found[i].kind, found[i].time_s, found[i].entry.address,
+		    found[i].entry.user);
+	return result;
+}
+
 static int list(struct drac *drac)
 {
 	size_t room = strtoul(next(), NULL, 10), pages = 0, total = 0;
@@ -105,6 +137,10 @@ static int step(struct drac *drac, const char *name)
 		return drac_remove(drac, next());
 	if (strcmp(name, "query") == 0)
 		return query(drac);
+	if (strcmp(name, "account") == 0)
+		return account(drac);
+	if (strcmp(name, "events") == 0)
+		return events(drac);
 	if (strcmp(name, "list") == 0)
 		return list(drac);
 	if (strcmp(name, "stats") == 0)
