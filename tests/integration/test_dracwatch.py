@@ -257,7 +257,7 @@ def test_many_logins(host, figures):
 @pytest.fixture
 def peer(build, tmp_path):
     """peer(behaviour) -> a dracwatch, its log, and a line of its server's."""
-    made = []
+    servers_made, watches = [], []
 
     def make(behaviour):
         log = tmp_path / "log"
@@ -266,17 +266,19 @@ def peer(build, tmp_path):
             [sys.executable, HERE / "libdrac_peer.py", behaviour,
              f"unix:{tmp_path}/peer"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
-        made.append(server)
+        servers_made.append(server)
         assert server.stdout.readline() == "ready\n"
         watch = dracwatch.Watch(build, None, tmp_path, f"file:{log}",
                                 server=f"unix:{tmp_path}/peer").start()
-        made.append(watch.process)
+        watches.append(watch)
         return watch, log, server.stdout.readline
 
     yield make
-    for process in made[::-1]:
-        process.terminate()
-        process.communicate()
+    for watch in watches:
+        watch.close()
+    for server in servers_made:
+        server.terminate()
+        server.communicate()
 
 
 def test_server_is_drac_1_12(peer):
