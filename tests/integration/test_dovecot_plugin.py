@@ -86,6 +86,11 @@ def warnings(space, start=0):
     return space.log.find(r"drac: ", start)
 
 
+def first_warnings(space, start):
+    """Those there are when there is one: Dovecot logs by another process."""
+    return servers.wait_until(lambda: warnings(space, start), "a warning")
+
+
 def idle(imap):
     imap.send(b"i IDLE\r\n")
     assert imap.readline().startswith(b"+ ")
@@ -200,8 +205,8 @@ def test_one_warning(space, start, pop):
     seen = len(space.log.lines)
     imap = pop(drac_interval="1s").imap(CLIENT, "alice", dovecot.PASSWORD)
     idle(imap)
-    time.sleep(2.5)
-    lines = warnings(space, seen)
+    time.sleep(2.5)         # the timer has gone off twice
+    lines = first_warnings(space, seen)
     assert len(lines) == 1
     assert "imap(alice)" in lines[0] and CLIENT in lines[0]
     dracd = start(LOCAL_SOCKET)
@@ -248,8 +253,7 @@ def test_without_group(space, start, pop, listen):
         assert warnings(space, seen) == []
     else:
         assert dracd.entry(CLIENT) is None
-        assert len(warnings(space, seen)) == 1
-        print(warnings(space, seen))
+        assert len(first_warnings(space, seen)) == 1
 
 
 def test_old_names_and_old_server(space, pop):
@@ -285,7 +289,7 @@ def test_bad_interval(space, dracd, pop, interval):
     seen = len(space.log.lines)
     pop(drac_interval=interval).imap(CLIENT, "alice", dovecot.PASSWORD)
     assert dracd.entry(CLIENT)
-    line, = warnings(space, seen)
+    line, = first_warnings(space, seen)
     assert "drac_interval" in line and "using 600 s" in line
 
 
