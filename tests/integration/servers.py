@@ -235,6 +235,12 @@ class Log:
         """The lines from number start on in which pattern is found."""
         return [l for l in self.lines[start:] if re.search(pattern, l)]
 
+    def wait(self, pattern, start=0, count=1):
+        """The same, when there are so many: they come a moment later."""
+        return wait_until(
+            lambda: len(found := self.find(pattern, start)) >= count and found,
+            f"{count} lines: {pattern}")
+
     def close(self):
         os.eventfd_write(self._end, 1)
         self._reader.join()

@@ -88,7 +88,7 @@ def warnings(space, start=0):
 
 def first_warnings(space, start):
     """Those there are when there is one: Dovecot logs by another process."""
-    return servers.wait_until(lambda: warnings(space, start), "a warning")
+    return space.log.wait(r"drac: ", start)
 
 
 def idle(imap):

@@ -163,10 +163,9 @@ def test_login_waits_for_nobody(logins, figures):
     log = logins.space.log
     start = len(log.lines)
     took = hooks.times(logins.dracd, lambda: logins.login(CLIENT), figures)
-    servers.wait_until(
-        lambda: len(log.find(rf"dracexec\[\d+\]: client={CLIENT}: ", start)) ==
-        hooks.ROUNDS + 1, "a line for each login that was not reported")
-    assert len(log.find("dracexec", start)) == hooks.ROUNDS + 1
+    count = hooks.ROUNDS + 1    # a line for each login that was not reported
+    log.wait(rf"dracexec\[\d+\]: client={CLIENT}: ", start, count)
+    assert len(log.find("dracexec", start)) == count
     assert took["absent"] < took["up"] + SLACK_S
     assert took["stopped"] < took["up"] + BUDGET_S + SLACK_S
 
@@ -347,7 +346,7 @@ def test_status_of_the_program(host):
         done = host.dracexec(["TCPREMOTEIP=192.0.2.1"], *argv)
         assert done.returncode == status, argv
         assert bool(done.stdout) == (status in (0, 100, 111)), argv
-    assert host.log.find("dracexec.*cannot run /nowhere/pop3d: No such file")
+    assert host.log.wait("dracexec.*cannot run /nowhere/pop3d: No such file")
     host.dracd.remove("192.0.2.1")
 
 

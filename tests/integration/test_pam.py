@@ -114,8 +114,7 @@ class Host:
         """One line that matches is logged meanwhile."""
         before = len(self.space.log.lines)
         yield
-        servers.wait_until(lambda: self.space.log.find(pattern, before),
-                           f"log: {pattern}")
+        self.space.log.wait(pattern, before)
         assert len(self.space.log.find("pam_drac", before)) == 1
 
 

@@ -73,7 +73,7 @@ def test_unix_socket_and_chroot(world, direct):
         with direct.client(address) as client:
             assert client.relay() == FAILS
             assert client.local() == OK
-    assert world.log.find("smtpd.*connect to /run/dracd/map.sock: No such file",
+    assert world.log.wait("smtpd.*connect to /run/dracd/map.sock: No such file",
                           start)
 
 
