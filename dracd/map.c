@@ -85,7 +85,7 @@ static int open_file(const struct map_config *config, const char *path,
 	if (error == 0 && fstat(map->fd, &st) != 0)
 		error = errno;
 	if (error == 0)
-		error = map->kind->synced(map, &st);
+		error = map->kind->synced(map, st.st_size);
 	if (error != 0) {
 		map_disown(map);
 		map_close(map);
@@ -183,9 +183,16 @@ struct value {
 static struct value value_of(const struct map *map, int64_t expiry_s)
 {
 	struct value value;
-	int len =
-	    snprintf(value.text, sizeof(value.text), "%" PRId64, expiry_s);
-	value.len = (size_t)len + (map->config->nul ? 1 : 0);
+	char digit[VALUE_TEXT_MAX];
+	uint64_t rest = expiry_s > 0 ? (uint64_t)expiry_s : 0;
+	size_t digits = 0;
+	do
+		digit[digits++] = (char)('0' + rest % 10);
+	while ((rest /= 10) != 0);
+	for (size_t i = 0; i < digits; i++)
+		value.text[i] = digit[digits - 1 - i];
+	value.text[digits] = '\0';
+	value.len = digits + (map->config->nul ? 1 : 0);
 	return value;
 }
 
@@ -239,14 +246,16 @@ int map_sync(struct map *map)
 	int error = map->kind->sync(map);
 	if (error != 0)
 		return error;
-	struct stat st;
-	if (fstat(map->fd, &st) != 0)
+	/* Who asks for times makes the next write more expensive. */
+	struct statx file;
+	if (statx(map->fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE,
+		  &file) != 0)
 		return errno;
-	if (st.st_nlink == 0)
+	if (file.stx_nlink == 0)
 		return ENOENT; /* removed or replaced under our feet */
-	error = map->kind->synced(map, &st);
+	error = map->kind->synced(map, (off_t)file.stx_size);
 	if (error == 0)
-		map->size = st.st_size;
+		map->size = (off_t)file.stx_size;
 	return error;
 }
 

@@ -45,8 +45,8 @@ struct map_kind {
 	int (*remove)(struct map *map, const void *key, size_t len);
 	/* Flushes to the file; map.c looks at what has become of it. */
 	int (*sync)(struct map *map);
-	/* After a sync; *st is the file as it is now. */
-	int (*synced)(struct map *map, struct stat *st);
+	/* After a sync, which has left the file so long. */
+	int (*synced)(struct map *map, off_t size);
 	int (*settle)(struct map *map);
 	/* From the first key that is not before from; NULL: all. */
 	int (*walk)(struct map *map, const char *from, size_t from_len,
