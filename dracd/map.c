@@ -18,8 +18,6 @@
 
 #include "map_impl.h"
 
-enum { VALUE_TEXT_MAX = 24 };
-
 static int no_fsync(int fd)
 {
 	(void)fd;
@@ -175,29 +173,20 @@ int map_pregrow(struct map *map)
 
 /* ---- pairs --------------------------------------------------------------- */
 
-struct value {
-	char text[VALUE_TEXT_MAX];
-	size_t len;
-};
-
-static struct value value_of(const struct map *map, int64_t expiry_s)
+static const struct map_value *value_of(struct map *map, int64_t expiry_s)
 {
-	struct value value;
-	char digit[VALUE_TEXT_MAX];
-	uint64_t rest = expiry_s > 0 ? (uint64_t)expiry_s : 0;
-	size_t digits = 0;
-	do
-		digit[digits++] = (char)('0' + rest % 10);
-	while ((rest /= 10) != 0);
-	for (size_t i = 0; i < digits; i++)
-		value.text[i] = digit[digits - 1 - i];
-	value.text[digits] = '\0';
-	value.len = digits + (map->config->nul ? 1 : 0);
+	struct map_value *value = &map->value;
+	if (value->expiry_s == expiry_s && value->len > 0)
+		return value;
+	value->expiry_s = expiry_s;
+	value->len = (size_t)snprintf(value->text, sizeof(value->text),
+				      "%" PRId64, expiry_s) +
+		     (map->config->nul ? 1 : 0);
 	return value;
 }
 
 static int put_key(struct map *map, const char *key, size_t len,
-		   const struct value *value)
+		   const struct map_value *value)
 {
 	return map->kind->put(map, key, len + (map->config->nul ? 1 : 0),
 			      value->text, value->len);
@@ -205,11 +194,11 @@ static int put_key(struct map *map, const char *key, size_t len,
 
 int map_put(struct map *map, const struct address *address, int64_t expiry_s)
 {
-	struct value value = value_of(map, expiry_s);
+	const struct map_value *value = value_of(map, expiry_s);
 	struct address_keys keys;
 	address_keys(address, &keys);
 	for (int i = 0; i < keys.count; i++) {
-		int error = put_key(map, keys.text[i], keys.len[i], &value);
+		int error = put_key(map, keys.text[i], keys.len[i], value);
 		if (error != 0)
 			return error;
 	}
@@ -218,8 +207,7 @@ int map_put(struct map *map, const struct address *address, int64_t expiry_s)
 
 int map_put_key(struct map *map, const char *key, int64_t expiry_s)
 {
-	struct value value = value_of(map, expiry_s);
-	return put_key(map, key, strlen(key), &value);
+	return put_key(map, key, strlen(key), value_of(map, expiry_s));
 }
 
 int map_remove_key(struct map *map, const void *key, size_t len)
