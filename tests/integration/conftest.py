@@ -5,6 +5,7 @@ Every test that asks for `dracd` runs once for each build in DRACD_BUILD
 
 import os
 import pathlib
+import random
 import resource
 import sys
 
@@ -51,6 +52,21 @@ def tool(build):
     """The path of a program of tests/tools; never a sanitized one."""
     tools = pathlib.Path(os.environ.get("DRACD_TOOLS", BUILDS[0])).resolve()
     return lambda name: str(tools / "tools" / name)
+
+
+@pytest.fixture
+def preload(tool):
+    """The path of a library of tests/preload; never a sanitized one."""
+    return lambda name: str(pathlib.Path(tool("")).parent / "preload" /
+                            (name + ".so"))
+
+
+@pytest.fixture
+def seed():
+    """What is random in a test; DRACD_SEED repeats it."""
+    seed = int(os.environ.get("DRACD_SEED") or random.randrange(1 << 32))
+    print("DRACD_SEED=%d" % seed)
+    return random.Random(seed)
 
 
 @pytest.fixture
