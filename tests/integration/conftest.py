@@ -57,8 +57,12 @@ def tool(build):
 @pytest.fixture
 def preload(tool):
     """The path of a library of tests/preload; never a sanitized one."""
-    return lambda name: str(pathlib.Path(tool("")).parent / "preload" /
-                            (name + ".so"))
+    def path(name):
+        path = pathlib.Path(tool("")).parent / "preload" / (name + ".so")
+        assert path.exists(), "make tests-build makes it"
+        return str(path)
+
+    return path
 
 
 @pytest.fixture
