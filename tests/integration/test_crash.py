@@ -197,6 +197,17 @@ def test_every_page_write_of_a_new_map(dracd, tool, preload, tmp_path, kind):
     assert number > 2
 
 
+def test_killed_before_a_new_map_has_its_name(dracd):
+    """Berkeley DB makes it under another one, which then must not be there."""
+    daemon = dracd()
+    (daemon.dir / "__db.dracd.db.new").write_bytes(b"")
+    daemon.start()
+    with daemon.client() as client:
+        client.add3("192.0.2.1")
+    assert set(daemon.map()) == {b"192.0.2.1"}
+    assert not list(daemon.dir.glob("__db.*"))
+
+
 def test_refresh_and_removal_survive(dracd):
     """A refreshed expiry and a removal outlive kill -9, each at once."""
     daemon = dracd().start()
