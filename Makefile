@@ -105,6 +105,7 @@ BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
              liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev libssl-dev
 TEST_DEPS  = libcmocka-dev python3 python3-pytest python3-prometheus-client db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
+BENCH_DEPS = python3 valgrind
 FUZZ_DEPS  = clang libclang-rt-14-dev
 
 all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a $(if $(CTL),$(B)/dracctl) $(HOOKS)
@@ -287,10 +288,16 @@ tsan: test-deps
 	    DRACD_BUILD=$(B)/tsan $(PYTHON) tests/check \
 	    -k '(test_libdrac or test_life or test_v3 or test_disk_full) and not test_descriptors'
 
-# A row of figures takes half a second; all of it about eight minutes.
-# PEER=address:port measures another drac server instead.
-bench: all $(B)/tools/dracload $(B)/tools/draconce
-	DRACD_BUILD=$(B) PEER=$(PEER) $(PYTHON) tests/bench/bench
+# About nine minutes. PARTS="rates million": some parts (tests/bench/bench has the
+# list); BENCH_QUICK=1: only to see that they work; PEER=host:port: beside another
+# drac server. Table, text and plots are left in build/bench.
+bench: bench-build
+	@DRACD_BUILD=$(B) PEER="$(PEER)" PARTS="$(PARTS)" $(PYTHON) tests/bench/bench
+# The plots alone, and those against entries, up to ten million: 2 GB of memory.
+bench-scaling: bench-build
+	@DRACD_BUILD=$(B) PARTS="callers entries" $(PYTHON) tests/bench/bench
+bench-build: ; @tests/deps $(BUILD_DEPS) $(BENCH_DEPS)
+	@$(MAKE) -s --no-print-directory -j$(JOBS) $(B)/dracd $(B)/tools/dracload $(B)/tools/draconce $(B)/preload/slowsync.so
 
 # Layout, clang-tidy, both compilers with warnings as errors, manuals.
 lint: ; @tests/deps $(BUILD_DEPS) $(TEST_DEPS) $(LINT_DEPS)
