@@ -84,6 +84,7 @@ FUZZ_WATCH = patterns cyrus
 CTL_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard dracctl/*.c))) \
              $(COMMON_OBJ) $(OBJ)/dracd/text.o
 FUZZ_CTL   = import
+FUZZ_LIB   = server
 HOOKS      = $(B)/dracexec $(if $(WATCH),$(B)/dracwatch) \
              $(if $(SAN),,$(if $(PAM),$(B)/pam_drac.so) \
              $(if $(DOVECOT),$(DOVECOT_SO)))
@@ -201,10 +202,11 @@ $(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libdrac.a
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -MMD -MP -o $@ $< $(filter %.o,$^) \
 	    $(B)/libdrac.a $(FUZZ_LIBS)
 fuzz_programs = $(foreach f,$(1),$(B)/unit/test_fuzz_$(f) $(B)/fuzz_$(f))
-FUZZ_DRACD = $(filter-out $(FUZZ_WATCH) $(FUZZ_CTL),$(FUZZ))
+FUZZ_DRACD = $(filter-out $(FUZZ_WATCH) $(FUZZ_CTL) $(FUZZ_LIB),$(FUZZ))
 $(call fuzz_programs,$(FUZZ_DRACD)): $(ROOM_OBJ)
 $(call fuzz_programs,$(FUZZ_DRACD)): private CPPFLAGS += -Idracd
 $(call fuzz_programs,$(FUZZ_DRACD)): private FUZZ_LIBS = $(DRACD_LIBS)
+$(call fuzz_programs,$(FUZZ_LIB)): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): $(CTL_OBJ)
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): private CPPFLAGS += -Idracctl
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread \
@@ -264,6 +266,11 @@ FUZZ_SECONDS ?= 60
 fuzz: ; @tests/deps $(BUILD_DEPS) $(FUZZ_DEPS)
 	@$(MAKE) --no-print-directory -j$(JOBS) CC=clang B=$(B)/fuzz SAN=fuzzer-no-link,address,undefined fuzz-build
 	@tests/fuzz/run $(B)/fuzz $(FUZZ_SECONDS) $(FUZZ)
+fuzz-nightly: ; @$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
+
+# Attacks of 5 s each, and what others see meanwhile.
+hostile: test-deps all $(B)/tools/dracload $(B)/tools/dracflood
+	HOSTILE_SECONDS=5 DRACD_BUILD=$(B) $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_hostile.py
 
 # What the tests run, by file; what they do not stands in uncovered.txt. No
 # FORTIFY_SOURCE, which needs an optimizer, and that would move lines together.
@@ -385,5 +392,5 @@ uninstall:
 
 clean:
 	rm -rf $(B)
-.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check coverage valgrind tsan bench fuzz lint install install-hooks uninstall clean
+.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check coverage valgrind tsan bench bench-build bench-scaling fuzz fuzz-nightly hostile lint install install-hooks uninstall clean
 .DELETE_ON_ERROR:
