@@ -295,6 +295,12 @@ tsan: test-deps
 	    DRACD_BUILD=$(B)/tsan $(PYTHON) tests/check \
 	    -k '(test_libdrac or test_life or test_v3 or test_disk_full) and not test_descriptors'
 
+# An hour of everything that a long life brings: SOAK_SECONDS=600 for less.
+SOAK_SECONDS ?= 3600
+soak: test-deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/dracd $(B)/tools/dracload $(B)/tools/mapput
+	@DRACD_BUILD=$(B) SOAK_SECONDS=$(SOAK_SECONDS) $(PYTHON) tests/soak/soak
+
 # About nine minutes. PARTS="rates million": some parts (tests/bench/bench has the
 # list); BENCH_QUICK=1: only to see that they work; PEER=host:port: beside another
 # drac server. Table, text and plots are left in build/bench.
@@ -392,5 +398,5 @@ uninstall:
 
 clean:
 	rm -rf $(B)
-.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check coverage valgrind tsan bench bench-build bench-scaling fuzz fuzz-nightly hostile lint install install-hooks uninstall clean
+.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check coverage valgrind tsan bench bench-build bench-scaling fuzz fuzz-nightly soak hostile lint install install-hooks uninstall clean
 .DELETE_ON_ERROR:
