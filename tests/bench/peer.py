@@ -16,14 +16,19 @@ PEER = os.environ.get("PEER")
 ONCE_S = pick(0.5, 0.05)
 
 
-def has_tcp(server):
+def transports(server):
     host, _, port = server.address.partition(":")
     try:
         socket.create_connection((host, int(port)), 2).close()
-        return True
+        return "udp", "tcp"
     except OSError as error:
         say("rows of TCP are left out: %s: %s", server.address, error)
-        return False
+        return "udp",
+
+
+def in_turn(servers, i):
+    """Neither is always the first one."""
+    return servers[::-1] if i % 2 else servers
 
 
 def peer(_):
@@ -33,22 +38,22 @@ def peer(_):
     other = Peer(PEER)
     say("\n%s side by side with dracd, addresses from number %d, %d",
         other.address, numbers.next, numbers.next_once)
-    rows = [(t, c) for t in ("udp", "tcp") for c in (1, 4)
-            if t == "udp" or has_tcp(other)]
+    rows = [(t, c) for t in transports(other) for c in (1, 4)]
     rounds, shots = {}, {}
     with places() as found, daemon(
             found.get("disk") or found["tmpfs"]) as ours:
         ours.start()
-        servers = (ours, other)
-        standing = [Refreshable(server, numbers) for server in servers]
-        for _ in range(REPS):
+        servers = [ours, other]
+        standing = {s: Refreshable(s, numbers) for s in servers}
+        for i in range(REPS):
             for row in rows:
-                for server, entries in zip(servers, standing):
-                    *figures, _ = one_round(server, numbers, entries, *row)
+                for server in in_turn(servers, i):
+                    *figures, _ = one_round(server, numbers,
+                                            standing[server], *row)
                     rounds.setdefault((row, server), []).append(figures)
-        for _ in range(FEW_REPS):
+        for i in range(FEW_REPS):
             for processes in 1, 4:
-                for server in servers:
+                for server in in_turn(servers, i):
                     result = once(server, "udp", processes, ONCE_S, numbers)
                     shots.setdefault((processes, server), []).append(
                         result["rate"])

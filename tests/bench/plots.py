@@ -3,8 +3,8 @@
 import math
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 50
+WIDTH, HEIGHT = 800, 400
+LEFT, RIGHT, TOP, BOTTOM = 70, 210, 40, 50
 COLOURS = ("#1b6ca8", "#c8442e", "#2e8b57", "#8a5fb0", "#b8860b")
 UNITS = ((1e6, " M"), (1e3, " k"), (1, ""))
 
@@ -18,24 +18,24 @@ def label(value):
 
 
 class Axis:
-    """Whole decades, or 1, 2 and 5 in each when there are few of them."""
+    """From a tick below to one above: decades, with 2 and 5 if there are few"""
 
     def __init__(self, values, start, length):
-        self.low = math.floor(math.log10(min(values)) + 1e-9)
-        self.high = max(math.ceil(math.log10(max(values)) - 1e-9),
-                        self.low + 1)
+        low, high = min(values), max(values)
+        steps = (1, 2, 5) if high / low < 1000 else (1,)
+        decades = range(math.floor(math.log10(low)),
+                        math.ceil(math.log10(high)) + 2)
+        ticks = [float("%de%d" % (step, decade)) for decade in decades
+                 for step in steps]
+        first = max(i for i, tick in enumerate(ticks) if tick <= low)
+        last = min(i for i, tick in enumerate(ticks) if tick >= high)
+        self.ticks = ticks[first:max(last, first + 1) + 1]
         self.start, self.length = start, length
 
     def at(self, value):
-        return self.start + self.length * (math.log10(value) - self.low) / (
-            self.high - self.low)
-
-    def ticks(self):
-        steps = (1, 2, 5) if self.high - self.low <= 3 else (1,)
-        return [step * 10.0 ** decade
-                for decade in range(self.low, self.high + 1)
-                for step in steps if step * 10.0 ** decade
-                <= 10.0 ** self.high]
+        low, high = self.ticks[0], self.ticks[-1]
+        return self.start + self.length * math.log(value / low) / math.log(
+            high / low)
 
 
 def text(x, y, what, anchor="middle", colour="#333", turn=""):
@@ -56,13 +56,14 @@ def chart(path, title, x_name, y_name, lines):
     out = ['<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" '
            'font-family="sans-serif" font-size="12">' % (WIDTH, HEIGHT),
            '<rect width="100%" height="100%" fill="white"/>',
-           text(WIDTH / 2, 20, title), text(WIDTH / 2, HEIGHT - 10, x_name),
+           text((LEFT + right) / 2, 20, title),
+           text((LEFT + right) / 2, HEIGHT - 10, x_name),
            text(16, HEIGHT / 2, y_name,
                 turn=' transform="rotate(-90 16 %d)"' % (HEIGHT / 2))]
-    for tick in x_axis.ticks():
+    for tick in x_axis.ticks:
         x = x_axis.at(tick)
         out += [line(x, TOP, x, bottom), text(x, bottom + 18, label(tick))]
-    for tick in y_axis.ticks():
+    for tick in y_axis.ticks:
         y = y_axis.at(tick)
         out += [line(LEFT, y, right, y),
                 text(LEFT - 6, y + 4, label(tick), "end")]
@@ -73,6 +74,7 @@ def chart(path, title, x_name, y_name, lines):
                                for x, y in ps), colour))
         out += ['<circle cx="%.1f" cy="%.1f" r="3" fill="%s"/>' % (
             x_axis.at(x), y_axis.at(y), colour) for x, y in ps]
-        out.append(text(LEFT + 10, TOP + 16 + 16 * i, name, "start", colour))
+        out.append(text(right + 12, TOP + 10 + 18 * i, name, "start",
+                        colour))
     out.append("</svg>\n")
     path.write_text("\n".join(out), encoding="utf-8")
