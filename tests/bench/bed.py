@@ -18,7 +18,7 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests/integration"))
 
 import load                             # noqa: E402  (needs the path above)
-import rpcraw                           # noqa: E402, F401
+import rpcraw                           # noqa: E402, F401  (for the parts)
 from daemon import Dracd, wait_for      # noqa: E402, F401
 
 BUILD = (TOP / os.environ.get("DRACD_BUILD", "build").split(":")[0]).resolve()

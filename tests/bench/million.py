@@ -11,11 +11,9 @@ import pathlib
 import statistics
 import time
 
-import load
-import rpcraw
 import table
 from bed import (FEW_REPS, MILLION, PATIENCE_S, checked, command, daemon,
-                 pick, places, run, say, wait_for)
+                 load, pick, places, rpcraw, run, say, wait_for)
 
 FILL_CLIENTS = 8
 PACE = 1000             # adds a second of the client whose longest is told
@@ -89,7 +87,7 @@ def start_s(server, address):
     begin = time.monotonic()
     server.launch()
     with server.client("udp", timeout=0.002) as client:
-        while True:
+        while time.monotonic() - begin < PATIENCE_S:
             assert server.alive(), server.stderr
             try:
                 if client.add1(address) == rpcraw.ADD_SUCCESS:
@@ -98,6 +96,7 @@ def start_s(server, address):
                 pass
             except (rpcraw.Closed, ConnectionRefusedError):
                 time.sleep(0.001)   # or we take a processor from it
+    raise AssertionError("no answer after a start:\n" + server.stderr)
 
 
 def crash(server, numbers):
