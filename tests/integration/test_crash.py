@@ -6,8 +6,6 @@ nothing stands in it that was not asked for.
 
 import contextlib
 import os
-import pathlib
-import random
 import shutil
 import socket
 import time
@@ -105,23 +103,6 @@ class Storm:
         return base <= number < self.highest.get(base, NEVER)
 
 
-@pytest.fixture
-def seed():
-    seed = int(os.environ.get("DRACD_SEED") or random.randrange(1 << 32))
-    print("DRACD_SEED=%d" % seed)
-    return random.Random(seed)
-
-
-@pytest.fixture
-def preload(build):
-    """The preload of the first build; the others may be sanitized."""
-    first = os.environ.get("DRACD_TOOLS") or os.environ.get(
-        "DRACD_BUILD", "build").split(":")[0]
-    path = pathlib.Path(first).resolve() / "preload" / "killwrite.so"
-    assert path.exists(), "make tests-build makes it"
-    return path
-
-
 def test_random_instants(dracd, tool, seed, figures):
     acknowledged, latest = 0, 0
     for directory in range(KILLS // KILLS_A_DIRECTORY):
@@ -167,7 +148,7 @@ def test_every_page_write(dracd, tool, preload, figures, tmp_path, kind,
         for name in ("journal", "dracd.db"):
             restore(model.dir / name, daemon.dir / name)
         daemon.env = {
-            "LD_PRELOAD": str(preload),
+            "LD_PRELOAD": preload("killwrite"),
             "KILLWRITE_PATH": daemon.map_path,
             "KILLWRITE_AT": str(number),
             "KILLWRITE_WHEN": "after" if number % 2 else "before"}
@@ -202,7 +183,7 @@ def test_every_page_write_of_a_new_map(dracd, tool, preload, tmp_path, kind):
             daemon.kill9()
         os.unlink(daemon.map_path)
         daemon.env = {
-            "LD_PRELOAD": str(preload),
+            "LD_PRELOAD": preload("killwrite"),
             "KILLWRITE_PATH": daemon.map_path,
             "KILLWRITE_AT": str(number), "KILLWRITE_WHEN": "before"}
         daemon.launch()
@@ -214,6 +195,17 @@ def test_every_page_write_of_a_new_map(dracd, tool, preload, tmp_path, kind):
         daemon.start()
         look(daemon, set(map(load.text, held)), lambda n: False)
     assert number > 2
+
+
+def test_killed_before_a_new_map_has_its_name(dracd):
+    """Berkeley DB makes it under another one, which then must not be there."""
+    daemon = dracd()
+    (daemon.dir / "__db.dracd.db.new").write_bytes(b"")
+    daemon.start()
+    with daemon.client() as client:
+        client.add3("192.0.2.1")
+    assert set(daemon.map()) == {b"192.0.2.1"}
+    assert not list(daemon.dir.glob("__db.*"))
 
 
 def test_refresh_and_removal_survive(dracd):
