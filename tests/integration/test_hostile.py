@@ -194,7 +194,7 @@ def test_flood(daemon, tool, figures, kind, host):
                lossy=kind in ("null", "bad calls", "forbidden adds"))
         sent = running.result()
     figures("%s: %d datagrams/s" % (kind, sent["rate"]))
-    with daemon.client() as client:
+    with daemon.client("unix") as client:
         assert set(client.table()).isdisjoint(
             "198.51.100.%d" % i for i in range(250))
 
