@@ -108,8 +108,10 @@ def daemon(place, capacity=CAPACITY, prefix=(), env=None, **settings):
             server.maps[0][1]["capacity"] = capacity
         try:
             yield server
-        finally:
             server.finish()
+        finally:
+            if server.alive():  # what went wrong is told, not its end
+                server.kill9()
 
 
 def kind_of(place):

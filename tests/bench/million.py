@@ -18,7 +18,7 @@ from bed import (FEW_REPS, MILLION, PATIENCE_S, checked, command, daemon,
 FILL_CLIENTS = 8
 PACE = 1000             # adds a second of the client whose longest is told
 PACED_S = pick(4, 0.3)
-EXPIRING_S = 3          # from before the first is gone, beyond all gone
+EXPIRING_S = 1          # before the first is gone
 GONE_S = 1 + 4e-6 * MILLION     # DESIGN.md section 7
 STORM_S = 0.2
 
@@ -28,7 +28,7 @@ START_S = {"clean stop": 0.7, "crash": 1.2, "map missing": 1.5}
 IDLE_MB, MILLION_MB = 4, 100
 
 
-def fill(server, base, count=MILLION, **options):
+def fill(server, base, count, **options):
     """Adds with a user each; many clients, since that is the fastest."""
     return run(server, "add", c=FILL_CLIENTS, n=count, b=base, v=3, u="user",
                **options)
@@ -143,7 +143,7 @@ def standing(numbers):
         server = stack.enter_context(daemon(place, capacity=MILLION,
                                             max_entries=2 * MILLION))
         server.start()
-        filled = fill(server, numbers.block(MILLION), l=86400)
+        filled = fill(server, numbers.block(MILLION), MILLION, l=86400)
         say("\n%d entries by %d clients: %.0f/s, longest %.1f ms", MILLION,
             FILL_CLIENTS, filled["rate"], filled["max_us"] / 1e3)
         full = memory_mb(server)
@@ -166,20 +166,20 @@ def expire_once(server, empty, numbers, fill_s):
     with server.client("unix") as client:
         before = client.stats()["expiries"]
     end = int(time.time() + fill_s)
-    filled = fill(server, numbers.block(MILLION), e=end)
-    if time.time() > end - 3:
-        return None
-    nulls = paced(empty, "null", d=min(PACED_S, end - 2 - time.time()))
-    wait_for(lambda: time.time() > end - 1, fill_s, "their last second")
+    filled = fill(server, numbers.block(MILLION), MILLION, e=end,
+                  d=fill_s - 4)
+    nulls = paced(empty, "null", d=PACED_S / 2)
+    wait_for(lambda: time.time() > end - EXPIRING_S, fill_s,
+             "their last second")
     base = numbers.block()
     with load.running(command(server, "add", p=PACE, d=EXPIRING_S + GONE_S,
                               b=base)) as adder, \
             server.client("unix") as client:
         wait_for(lambda: client.stats()["expiries"] - before >=
-                 filled["calls"], EXPIRING_S + 4 * GONE_S, "all gone")
+                 filled["calls"], PATIENCE_S, "all gone")
         gone_s = time.time() - end
         adds = checked(adder.result())
-    return adds, nulls, gone_s
+    return (adds, nulls, gone_s) if filled["calls"] == MILLION else None
 
 
 def expiring(numbers):
@@ -194,7 +194,7 @@ def expiring(numbers):
         # As fast as that a million will be there again.
         trial = fill(server, numbers.block(MILLION // 10), MILLION // 10,
                      l=86400)
-        fill_s = 6 + 1.5 * MILLION / trial["rate"]
+        fill_s = 5 + 1.5 * MILLION / trial["rate"]
         while len(rounds) < FEW_REPS:
             got = expire_once(server, empty, numbers, fill_s)
             if got is None:

@@ -23,8 +23,8 @@
 #include <unistd.h>
 
 enum {
-	MTA_TEXT_MAX = 64,     /* a key, a value, a message */
-	SENDMAIL_SESSION = 60, /* lookups at most */
+	MTA_TEXT_MAX = 64,       /* a key, a value, a message */
+	SENDMAIL_SESSION = 1000, /* lookups at most */
 	POSTFIX_SESSION = 5,
 	POSTFIX_CACHE_BYTES = 131072, /* berkeley_db_read_buffer_size */
 	ANSWER_S = 20,
