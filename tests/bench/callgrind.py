@@ -154,5 +154,5 @@ def instructions(_):
                     totals[0], 1000 * apart)], "< %d" % before,
                 [table.verdict(totals[0], before - 1, False) + (
                     "" if apart <= REPEATABLE else
-                    ", MISSED: 1 per mille")])
+                    ", MISSED: not within 1 per mille")])
     say("where they go: callgrind.txt")
