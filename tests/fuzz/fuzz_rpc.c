@@ -13,6 +13,7 @@
 #include "maps.h"
 #include "restore.h"
 #include "rpc.h"
+#include "../unit/clock_at.h"
 #include "scratch.h"
 #include "service.h"
 
@@ -50,6 +51,7 @@ static struct config config = {
 };
 static struct service service = {.config = &config, .stats = &stats};
 static struct journal *journal;
+static struct timebase timebase;
 static struct maps *maps;
 static unsigned held, answered;
 
@@ -91,7 +93,8 @@ static void begin(void)
 	require(prefix_from_text(&never, "192.0.2.128/25"));
 	service.table = table_create();
 	require(service.table != NULL);
-	journal = restore(&config, service.table, NOW, &verify);
+	timebase = clock_at(NOW);
+	journal = restore(&config, service.table, &timebase, &verify);
 	require(journal != NULL);
 	maps = maps_open(&config, service.table, verify);
 	require(maps != NULL);
