@@ -20,6 +20,12 @@ void timebase_boot(char boot[TIMEBASE_BOOT_MAX])
 	boot[strcspn(boot, "\n")] = '\0';
 }
 
+/* To the nearest: the clocks are not read in the same instant. */
+static int64_t whole_s(int64_t ns)
+{
+	return ns / second_ns + ns % second_ns / (second_ns / 2);
+}
+
 static int64_t apart_ns(void)
 {
 	return clock_wall_ns() - clock_running_ns();
@@ -49,7 +55,7 @@ int64_t timebase_step(struct timebase *timebase)
 	/* Again, since we may have been stopped between the two clocks. */
 	if (!is_set(timebase) || !is_set(timebase))
 		return 0;
-	int64_t step_s = timebase->ahead_ns / second_ns;
+	int64_t step_s = whole_s(timebase->ahead_ns);
 	timebase->base_ns += step_s * second_ns;
 	timebase->ahead_ns -= step_s * second_ns;
 	return step_s;
@@ -62,5 +68,5 @@ int64_t timebase_apart_s(const struct timebase *then,
 	if (then->boot[0] == '\0' || strcmp(then->boot, now->boot) != 0 ||
 	    __builtin_sub_overflow(now->base_ns, then->base_ns, &ns))
 		return 0;
-	return ns / second_ns;
+	return whole_s(ns);
 }
