@@ -239,8 +239,10 @@ int chores_put(struct chores *chores, int64_t now_s, bool idle)
 
 void chores_done(struct chores *chores)
 {
-	for (int i = 0; i < chores->refreshed_count; i++)
+	for (int i = 0; i < chores->refreshed_count; i++) {
+		chores->refreshed[i]->flags &= (uint8_t)~ENTRY_STALE;
 		table_clear_dirty(chores->table, chores->refreshed[i]);
+	}
 	for (int i = 0; i < chores->expired_count; i++) {
 		struct entry *entry = chores->expired[i];
 		chores->stats->expiries++;

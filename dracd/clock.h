@@ -1,6 +1,6 @@
 /*
- * clock: what time it is. Expiries are wall clock seconds; what is measured or
- * waited for is monotonic.
+ * clock: what time it is. Expiries are wall clock seconds (timebase.h); what
+ * is measured or waited for is monotonic.
  */
 #ifndef DRACD_CLOCK_H
 #define DRACD_CLOCK_H
@@ -13,6 +13,30 @@ static inline int64_t clock_wall_s(void)
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	return now.tv_sec;
+}
+
+static inline int64_t clock_wall_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Since the system was started, whether it slept or not. */
+static inline int64_t clock_running_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* The same moment after the wall clock was set by step_s. */
+static inline int64_t clock_moved(int64_t wall_s, int64_t step_s)
+{
+	int64_t moved_s;
+	if (__builtin_add_overflow(wall_s, step_s, &moved_s))
+		return step_s < 0 ? INT64_MIN : INT64_MAX;
+	return moved_s;
 }
 
 /* Unix time in 32 bits, which are enough until February 2106. */

@@ -26,6 +26,7 @@
 #include "service.h"
 #include "stats.h"
 #include "stream.h"
+#include "timebase.h"
 #include "turn.h"
 #include "udp.h"
 
@@ -36,6 +37,7 @@ enum {
 	 * their fdatasync; so many rounds at most.
 	 */
 	GATHER_ROUNDS = 8,
+	NS_PER_S = 1000000000,
 };
 
 struct daemon {
@@ -60,8 +62,9 @@ struct daemon {
 	struct streams *streams;
 	struct rpcbind *rpcbind;
 	struct watch signals, tick, expiry;
+	struct timebase timebase;
 	int64_t armed_s; /* what the expiry timer waits for; 0: nothing */
-	int64_t started_s;
+	int64_t started_ns;
 	bool stop;
 };
 
@@ -121,7 +124,8 @@ static void tick_ready(struct watch *watch, uint32_t events)
 	turn_check_maps(daemon->turn);
 	daemon->stats.journal_bytes = journal_bytes(daemon->journal);
 	daemon->stats.map_bytes = maps_bytes(daemon->maps);
-	daemon->stats.uptime_s = (uint64_t)(clock_wall_s() - daemon->started_s);
+	daemon->stats.uptime_s = (uint64_t)(
+	    (clock_running_ns() - daemon->started_ns) / NS_PER_S);
 	notify_alive();
 }
 
@@ -140,7 +144,11 @@ static void arm_expiry(struct daemon *daemon)
 	/* What is due already is the turn's: it knows what it waits for. */
 	if (next_s == daemon->armed_s || next_s <= daemon->service.now_s)
 		return;
-	struct itimerspec when = {.it_value.tv_sec = next_s};
+	/* Our seconds may begin later than those of the wall clock, or sooner.
+	 */
+	int64_t wall_ns = next_s * NS_PER_S + daemon->timebase.ahead_ns;
+	struct itimerspec when = {.it_value.tv_sec = wall_ns / NS_PER_S,
+				  .it_value.tv_nsec = wall_ns % NS_PER_S};
 	if (timerfd_settime(daemon->expiry.fd,
 			    TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when,
 			    NULL) == 0)
@@ -191,9 +199,24 @@ static void gather(struct daemon *daemon)
 	for (int i = 0; i < GATHER_ROUNDS && turn_is_open(daemon->turn) &&
 			loop_wait(daemon->loop, 0) > 0;
 	     i++) {
-		daemon->service.now_s = clock_wall_s();
+		daemon->service.now_s = timebase_now_s(&daemon->timebase);
 		loop_dispatch(daemon->loop);
 	}
+}
+
+static void look_at_clock(struct daemon *daemon)
+{
+	static struct log_limit limit;
+	int64_t step_s = timebase_step(&daemon->timebase);
+	daemon->service.now_s = timebase_now_s(&daemon->timebase);
+	if (step_s == 0)
+		return;
+	turn_step(daemon->turn, step_s);
+	if (log_allowed(&limit))
+		log_write(LOG_NOTICE,
+			  "clock stepped by %+lld s: entries keep the time "
+			  "they have left, entries=%u",
+			  (long long)step_s, table_count(daemon->table));
 }
 
 static void pass(struct daemon *daemon)
@@ -201,7 +224,7 @@ static void pass(struct daemon *daemon)
 	struct service *service = &daemon->service;
 	uint64_t calls = service->calls;
 	loop_wait(daemon->loop, timeout_ms(daemon));
-	service->now_s = clock_wall_s();
+	look_at_clock(daemon);
 	streams_more(daemon->streams);
 	loop_dispatch(daemon->loop);
 	if (daemon->config->durability == DURABILITY_DISK)
@@ -284,11 +307,12 @@ static void grant_all(struct table *table)
 static bool open_rooms(struct daemon *daemon)
 {
 	bool verify;
+	timebase_begin(&daemon->timebase);
 	daemon->table = create_table(daemon->config);
 	if (daemon->table == NULL)
 		return false;
 	daemon->journal =
-	    restore(daemon->config, daemon->table, clock_wall_s(), &verify);
+	    restore(daemon->config, daemon->table, &daemon->timebase, &verify);
 	if (daemon->journal == NULL)
 		return false;
 	daemon->maps = maps_open(daemon->config, daemon->table, verify);
@@ -341,7 +365,7 @@ struct daemon *daemon_create(struct config *config, struct keys *keys,
 	    .bounds = bounds,
 	    .argc = argc,
 	    .argv = argv,
-	    .started_s = clock_wall_s(),
+	    .started_ns = clock_running_ns(),
 	    .signals.fd = -1,
 	    .tick.fd = -1,
 	    .expiry.fd = -1,

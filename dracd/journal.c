@@ -37,7 +37,8 @@ struct segment {
 	uint64_t bytes;
 	uint32_t live; /* entries whose newest record is here */
 	bool exists;
-	bool damaged; /* renamed, not removed, in the end */
+	bool damaged;    /* renamed, not removed, in the end */
+	int64_t moved_s; /* what its times lack: the steps since, at replay */
 };
 
 struct journal {
@@ -57,6 +58,9 @@ struct journal {
 
 	int fd;    /* the active one, O_APPEND */
 	bool torn; /* a failed write could not be cut off yet */
+
+	const struct timebase *clock;
+	int64_t step_s; /* what the times in the active segment lack */
 
 	uint8_t *buffer;
 	size_t used, size;
@@ -179,22 +183,41 @@ static int open_for_flush(const struct journal *journal, const char *name)
 	return openat(journal->dir_fd, name, O_WRONLY | O_CLOEXEC);
 }
 
+/* A header, and the clock; returns how long that is. */
+static size_t write_head(const struct journal *journal,
+			 uint8_t head[SEGMENT_HEADER + SEGMENT_RECORD_MAX],
+			 uint32_t number)
+{
+	const struct timebase *clock = journal->clock;
+	const struct record record = {
+	    .type = RECORD_CLOCK,
+	    .base_ns = clock->base_ns,
+	    .step_s = journal->step_s,
+	    .last_s = clock_fit(timebase_now_s(clock)),
+	    .user = clock->boot,
+	    .user_len = (uint8_t)strlen(clock->boot),
+	};
+	segment_header_write(head, number);
+	return SEGMENT_HEADER +
+	       segment_encode(head + SEGMENT_HEADER, number, &record);
+}
+
 /* Begins the next segment: 0 or errno, and the active one stays as it is. */
 static int begin_segment(struct journal *journal)
 {
 	uint32_t number = journal->count ? active(journal) + 1 : 1;
 	char name[SEGMENT_NAME_MAX];
-	uint8_t header[SEGMENT_HEADER];
+	uint8_t head[SEGMENT_HEADER + SEGMENT_RECORD_MAX];
 	replay_name(name, number);
-	segment_header_write(header, number);
+	size_t len = write_head(journal, head, number);
 	int fd =
 	    openat(journal->dir_fd, name,
 		   O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return errno;
 	int copy = -1, error = 0;
-	ssize_t written = write(fd, header, sizeof(header));
-	if (written != (ssize_t)sizeof(header))
+	ssize_t written = write(fd, head, len);
+	if (written != (ssize_t)len)
 		error = written < 0 ? errno : ENOSPC;
 	else if ((copy = open_for_flush(journal, name)) < 0)
 		error = errno;
@@ -214,8 +237,9 @@ static int begin_segment(struct journal *journal)
 		close(journal->fd);
 	journal->fd = fd;
 	*segment_at(journal, number) =
-	    (struct segment){.bytes = SEGMENT_HEADER, .exists = true};
-	journal->bytes += SEGMENT_HEADER;
+	    (struct segment){.bytes = len, .exists = true};
+	journal->bytes += len;
+	journal->step_s = 0;
 	flush_segment(journal->flush, copy);
 	release(journal);
 	return 0;
@@ -259,11 +283,62 @@ static bool resume_segment(struct journal *journal)
 
 /* ---- opening and closing ------------------------------------------------ */
 
+/* 0: there is no time. */
+static uint32_t move(uint32_t wall_s, int64_t step_s)
+{
+	return wall_s ? clock_fit(clock_moved(wall_s, step_s)) : 0;
+}
+
+/* As it would be said after the clock was set. */
+static struct record moved(const struct record *record, int64_t step_s)
+{
+	struct record copy = *record;
+	if (record->type == RECORD_PUT)
+		copy.expiry_s = clock_moved(record->expiry_s, step_s);
+	copy.first_s = move(record->first_s, step_s);
+	copy.last_s = move(record->last_s, step_s);
+	return copy;
+}
+
 static void replayed(void *context, const struct record *record,
 		     uint32_t segment)
 {
 	struct journal *journal = context;
+	int64_t moved_s = segment_at(journal, segment)->moved_s;
+	struct record copy;
+	if (moved_s != 0) {
+		copy = moved(record, moved_s);
+		record = &copy;
+	}
 	journal->see(journal->see_context, journal, record, segment);
+}
+
+/*
+ * Before anything is read: the steps behind each segment, and, if the system
+ * has not been restarted, the one since the newest. What nobody can know, as
+ * the clock was set while the system was down, is none here. False: no memory.
+ */
+static bool learn_clock(struct journal *journal, const uint32_t *numbers,
+			size_t count)
+{
+	bool known = false;
+	int64_t moved_s = 0;
+	for (size_t i = 0; i < count; i++)
+		if (!extend(journal, numbers[i]))
+			return false;
+	for (size_t i = count; i-- > 0;) {
+		struct timebase then;
+		int64_t step_s = 0;
+		bool told =
+		    replay_clock(journal->dir_fd, numbers[i], &then, &step_s);
+		if (told && !known)
+			moved_s = journal->step_s =
+			    timebase_apart_s(&then, journal->clock);
+		known = known || told;
+		segment_at(journal, numbers[i])->moved_s = moved_s;
+		moved_s = clock_moved(moved_s, step_s);
+	}
+	return true;
 }
 
 static bool replay_all(struct journal *journal, bool initialize,
@@ -277,11 +352,11 @@ static bool replay_all(struct journal *journal, bool initialize,
 		return false;
 	}
 	*start = (struct journal_start){.existed = count > 0};
+	if (!learn_clock(journal, numbers, count))
+		done = false;
 	for (size_t i = 0; i < count && done; i++) {
 		struct replay_result result;
-		if (!extend(journal, numbers[i])) {
-			done = false;
-		} else if (initialize) {
+		if (initialize) {
 			char name[SEGMENT_NAME_MAX];
 			replay_name(name, numbers[i]);
 			done = unlinkat(journal->dir_fd, name, 0) == 0;
@@ -337,7 +412,8 @@ static bool lock_directory(struct journal *journal, const char *path)
 }
 
 struct journal *journal_open(const char *path, enum durability durability,
-			     bool initialize, journal_see *see, void *context,
+			     bool initialize, const struct timebase *clock,
+			     journal_see *see, void *context,
 			     struct journal_start *start)
 {
 	struct journal *journal = calloc(1, sizeof(*journal));
@@ -345,6 +421,7 @@ struct journal *journal_open(const char *path, enum durability durability,
 		return NULL;
 	journal->dir_fd = journal->fd = -1;
 	journal->durability = durability;
+	journal->clock = clock;
 	journal->see = see;
 	journal->see_context = context;
 	int error;
@@ -372,10 +449,13 @@ void journal_close(struct journal *journal, uint32_t stamp)
 {
 	if (stamp != 0) {
 		struct journal_mark mark;
+		struct record clean = {
+		    .type = RECORD_CLEAN,
+		    .expiry_s = stamp,
+		    .last_s = clock_fit(timebase_now_s(journal->clock)),
+		};
 		journal_forget(journal);
-		if (!journal_add(journal,
-				 &(struct record){.type = RECORD_CLEAN,
-						  .expiry_s = stamp}) ||
+		if (!journal_add(journal, &clean) ||
 		    journal_commit(journal, &mark) != 0)
 			log_write(LOG_WARNING, "journal cannot be closed in "
 					       "good order; the next start "
@@ -404,6 +484,11 @@ bool journal_add(struct journal *journal, const struct record *record)
 			return false;
 		journal->buffer = grown;
 		journal->size = size;
+	}
+	struct record copy;
+	if (journal->step_s != 0) {
+		copy = moved(record, -journal->step_s);
+		record = &copy;
 	}
 	journal->used += segment_encode(journal->buffer + journal->used,
 					active(journal), record);
@@ -484,13 +569,20 @@ static void mend(struct journal *journal, unsigned failures)
 	check_suspect(journal);
 }
 
+void journal_step(struct journal *journal, int64_t step_s)
+{
+	journal->step_s = clock_moved(journal->step_s, step_s);
+	journal_tend(journal);
+	flush_dirty(journal->flush);
+}
+
 /* Between turns: the buffer is empty, nothing is half done. */
 void journal_tend(struct journal *journal)
 {
 	static struct log_limit limit;
 	bool mending = must_mend(journal);
 	unsigned failures = flush_failures(journal->flush);
-	if (!mending &&
+	if (!mending && journal->step_s == 0 &&
 	    segment_at(journal, active(journal))->bytes < SEGMENT_BYTES)
 		return;
 	int error = begin_segment(journal);

@@ -6,6 +6,9 @@
  *
  * Oldest first, because a segment may hold the record that removes what an
  * older one still says.
+ *
+ * Each segment says on which clock its times are. What comes in and goes out
+ * here is on the clock as it is now.
  */
 #ifndef DRACD_JOURNAL_H
 #define DRACD_JOURNAL_H
@@ -16,6 +19,7 @@
 
 #include "config.h"
 #include "segment.h"
+#include "timebase.h"
 
 struct journal;
 
@@ -33,11 +37,12 @@ typedef void journal_see(void *context, struct journal *journal,
 
 /*
  * Locks the directory against a second daemon, replays it, begins a segment
- * and starts the flush thread. initialize: forget what is there (-i). NULL
- * after logging why.
+ * and starts the flush thread. initialize: forget what is there (-i). The
+ * clock must outlive the journal. NULL after logging why.
  */
 struct journal *journal_open(const char *path, enum durability durability,
-			     bool initialize, journal_see *see, void *context,
+			     bool initialize, const struct timebase *clock,
+			     journal_see *see, void *context,
 			     struct journal_start *start);
 /* stamp: not 0 when all is in good order; the next start gets it back. */
 void journal_close(struct journal *journal, uint32_t stamp);
@@ -60,6 +65,12 @@ struct journal_mark {
 int journal_commit(struct journal *journal, struct journal_mark *mark);
 /* Takes back a commit, if nothing was written since; false: it stands. */
 bool journal_rollback(struct journal *journal, const struct journal_mark *mark);
+
+/*
+ * The wall clock was set: all times move, those in former records too. Between
+ * turns. It lasts when the next segment has begun, at once if that can be.
+ */
+void journal_step(struct journal *journal, int64_t step_s);
 
 /*
  * At the end of a turn: begins the next segment when this one is full. What is

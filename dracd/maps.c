@@ -5,15 +5,15 @@
 #include "maps.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include "log.h"
 #include "map.h"
 #include "mapfile.h"
+#include "timebase.h"
 
 struct maps {
 	size_t count;
@@ -22,12 +22,9 @@ struct maps {
 
 static uLong stamp_boot(uLong stamp)
 {
-	char id[64];
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t len = fd >= 0 ? read(fd, id, sizeof(id)) : -1;
-	if (fd >= 0)
-		close(fd);
-	return len > 0 ? crc32(stamp, (const Bytef *)id, (uInt)len) : stamp;
+	char boot[TIMEBASE_BOOT_MAX];
+	timebase_boot(boot);
+	return crc32(stamp, (const Bytef *)boot, (uInt)strlen(boot));
 }
 
 uint32_t maps_stamp(const struct config *config)

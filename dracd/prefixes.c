@@ -104,6 +104,14 @@ void prefixes_set(struct prefixes *prefixes, uint32_t slot,
 	RB_INSERT(nodes, &prefixes->nodes, node);
 }
 
+void prefixes_step(struct prefixes *prefixes, int64_t step_s)
+{
+	struct node *node;
+
+	RB_FOREACH(node, nodes, &prefixes->nodes)
+		node->expiry_s += step_s;
+}
+
 int64_t prefixes_latest(struct prefixes *prefixes,
 			const struct address *address)
 {

@@ -29,6 +29,9 @@ void prefixes_set(struct prefixes *prefixes, uint32_t slot,
 /* It says nothing any more; it may have said nothing, or have no room. */
 void prefixes_clear(struct prefixes *prefixes, uint32_t slot);
 
+/* The wall clock was set: all expiries move. */
+void prefixes_step(struct prefixes *prefixes, int64_t step_s);
+
 /* The latest expiry within the address's prefix; 0: none. */
 int64_t prefixes_latest(struct prefixes *prefixes,
 			const struct address *address);

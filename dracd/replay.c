@@ -96,6 +96,30 @@ const uint8_t *replay_map(int dir_fd, uint32_t number, size_t *len)
 	return data == MAP_FAILED ? NULL : data;
 }
 
+bool replay_clock(int dir_fd, uint32_t number, struct timebase *clock,
+		  int64_t *step_s)
+{
+	char name[SEGMENT_NAME_MAX];
+	uint8_t data[SEGMENT_HEADER + SEGMENT_CLOCK_MAX];
+	struct record record;
+	replay_name(name, number);
+	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	ssize_t len = fd >= 0 ? read(fd, data, sizeof(data)) : -1;
+	if (fd >= 0)
+		close(fd);
+	if (len <= SEGMENT_HEADER ||
+	    segment_header_check(data, (size_t)len, number) != SEGMENT_OK ||
+	    segment_decode(data + SEGMENT_HEADER, (size_t)len - SEGMENT_HEADER,
+			   number, &record) == 0 ||
+	    record.type != RECORD_CLOCK || record.user_len >= TIMEBASE_BOOT_MAX)
+		return false;
+	*clock = (struct timebase){.base_ns = record.base_ns};
+	if (record.user_len > 0)
+		memcpy(clock->boot, record.user, record.user_len);
+	*step_s = record.step_s;
+	return true;
+}
+
 static bool copy_aside(int dir_fd, const char *name, const uint8_t *data,
 		       size_t len)
 {

@@ -10,9 +10,17 @@
 #include <stdint.h>
 
 #include "segment.h"
+#include "timebase.h"
 
 enum { SEGMENT_NAME_MAX = 24 };
 void replay_name(char name[SEGMENT_NAME_MAX], uint32_t number);
+
+/*
+ * On which clock the times of a segment are, and by how many seconds it had
+ * been set since the segment before. False: the segment does not say.
+ */
+bool replay_clock(int dir_fd, uint32_t number, struct timebase *clock,
+		  int64_t *step_s);
 
 /* The numbers of all segments, ascending. False: errno says why. */
 bool replay_list(int dir_fd, uint32_t **numbers, size_t *count);

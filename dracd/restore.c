@@ -2,6 +2,7 @@
 #include "restore.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "clock.h"
@@ -29,7 +30,8 @@ struct restoring {
 	struct table *table;
 	struct journal *journal;
 	int64_t now_s;
-	bool failed; /* out of memory */
+	int64_t latest_s; /* what the journal tells was at this time or before */
+	bool failed;	  /* out of memory */
 	struct statement batch[BATCH];
 	int batched;
 };
@@ -108,6 +110,8 @@ static void restore_record(void *context, struct journal *journal,
 	struct restoring *restoring = context;
 	struct statement *said = &restoring->batch[restoring->batched];
 	restoring->journal = journal;
+	if (record->last_s > restoring->latest_s)
+		restoring->latest_s = record->last_s;
 	if (record->type != RECORD_PUT && record->type != RECORD_REMOVE)
 		return;
 	*said = (struct statement){
@@ -128,6 +132,27 @@ static void restore_record(void *context, struct journal *journal,
 	table_prefetch_bucket(restoring->table, &said->address);
 	if (++restoring->batched == BATCH)
 		follow_all(restoring);
+}
+
+/*
+ * The wall clock was set back while the system was down: what is left of an
+ * entry is at most what was left when we knew the time last.
+ */
+static void go_back(struct restoring *restoring)
+{
+	int64_t step_s = restoring->now_s - restoring->latest_s;
+	struct entry *entry;
+	table_step(restoring->table, step_s);
+	journal_step(restoring->journal, step_s);
+	while ((entry = table_first(restoring->table)) != NULL &&
+	       entry->expiry_s <= restoring->now_s) {
+		journal_unref(restoring->journal, entry->segment);
+		table_remove(restoring->table, entry);
+	}
+	log_write(LOG_NOTICE,
+		  "clock is %" PRId64 " s behind the journal: entries keep "
+		  "what they had left then, entries=%" PRIu32,
+		  -step_s, table_count(restoring->table));
 }
 
 /* An address in a map of DRAC 1.12. */
@@ -184,13 +209,16 @@ static bool take_over(struct restoring *restoring)
 }
 
 struct journal *restore(const struct config *config, struct table *table,
-			int64_t now_s, bool *verify)
+			const struct timebase *clock, bool *verify)
 {
 	struct restoring restoring = {
-	    .config = config, .table = table, .now_s = now_s};
+	    .config = config,
+	    .table = table,
+	    .now_s = timebase_now_s(clock),
+	};
 	struct journal_start start;
 	struct journal *journal = journal_open(
-	    config->journal, config->durability, config->initialize,
+	    config->journal, config->durability, config->initialize, clock,
 	    restore_record, &restoring, &start);
 	if (journal == NULL) {
 		for (int i = 0; i < restoring.batched; i++)
@@ -199,6 +227,8 @@ struct journal *restore(const struct config *config, struct table *table,
 	}
 	restoring.journal = journal;
 	follow_all(&restoring);
+	if (restoring.latest_s > restoring.now_s)
+		go_back(&restoring);
 	*verify = start.stamp != maps_stamp(config);
 	bool done =
 	    start.existed || config->initialize || take_over(&restoring);

@@ -11,12 +11,14 @@
 #include "config.h"
 #include "journal.h"
 #include "table.h"
+#include "timebase.h"
 
 /*
- * Opens the journal and fills the table with what is still valid at now_s and
- * may still relay. *verify: the maps may be damaged. NULL after logging why.
+ * Opens the journal and fills the table with what is still valid and may still
+ * relay. *verify: the maps may be damaged. The clock must outlive the journal.
+ * NULL after logging why.
  */
 struct journal *restore(const struct config *config, struct table *table,
-			int64_t now_s, bool *verify);
+			const struct timebase *clock, bool *verify);
 
 #endif

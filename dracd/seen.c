@@ -32,6 +32,7 @@ struct seen {
 	uint64_t mix;
 	int64_t oldest_s; /* what is older is refused */
 	int64_t latest_s; /* the clock's highest reading */
+	int64_t newest_s; /* the highest time of a call that was taken */
 	uint32_t free;
 	uint32_t touched; /* slots from here on have never been used */
 	uint32_t second[SECONDS];
@@ -132,9 +133,12 @@ static void follow_clock(struct seen *seen, int64_t now_s)
 	/*
 	 * A clock that was set back so far (or that we see for the first time)
 	 * makes another window; so does one that jumps over the whole of it.
+	 * What was taken before has been forgotten, and must not come again.
 	 */
 	if (now_s < seen->latest_s - DRAC_SIGN_WINDOW_S || gone_s > SECONDS) {
 		clear(seen, now_s);
+		if (seen->oldest_s <= seen->newest_s)
+			seen->oldest_s = seen->newest_s + 1;
 		return;
 	}
 	if (now_s > seen->latest_s)
@@ -171,6 +175,8 @@ static enum seen_verdict insert(struct seen *seen,
 		return SEEN_STALE;
 	memcpy(seen->slot[slot].nonce, credential->nonce, DRAC_SIGN_NONCE);
 	memcpy(seen->slot[slot].mac, mac, DRAC_SIGN_MAC);
+	if (credential->time_s > seen->newest_s)
+		seen->newest_s = credential->time_s;
 	seen->slot[slot].state = SEEN_READ;
 	seen->slot[slot].len = 0;
 	seen->slot[slot].next_in_hash = *hash;

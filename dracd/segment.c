@@ -27,6 +27,10 @@ enum {
 	AT_SERVICE_LEN = 60,
 	AT_STRINGS = 61,
 
+	/* in a record of the clock */
+	AT_STEP = AT_ADDRESS,
+	AT_TIME = AT_ADDRESS + 8,
+
 	/* in version 1 */
 	RECORD_PUT_1 = 1,
 	AT_SERVICE_LEN_1 = 32,
@@ -44,6 +48,19 @@ static uint32_t get32(const uint8_t *at)
 	uint32_t value;
 	memcpy(&value, at, sizeof(value));
 	return le32toh(value);
+}
+
+static void put64(uint8_t *at, int64_t value)
+{
+	uint64_t little = htole64((uint64_t)value);
+	memcpy(at, &little, sizeof(little));
+}
+
+static int64_t get64(const uint8_t *at)
+{
+	uint64_t little;
+	memcpy(&little, at, sizeof(little));
+	return (int64_t)le64toh(little);
 }
 
 static uint32_t checksum(uint32_t number, const uint8_t *data, size_t len)
@@ -96,6 +113,39 @@ static void get_account(const uint8_t *data, struct record *record)
 	record->adds = get32(data + AT_ADDS);
 }
 
+/* What lies where a put has expiry and address. */
+static void put_fixed(uint8_t *out, const struct record *record)
+{
+	memcpy(out + AT_ADDRESS, record->address.byte,
+	       sizeof(record->address.byte));
+	put64(out + AT_EXPIRY, record->expiry_s);
+	if (record->type == RECORD_CLEAN)
+		put32(out + AT_EXPIRY + 4, record->last_s);
+	if (record->type != RECORD_CLOCK)
+		return;
+	put64(out + AT_EXPIRY, record->base_ns);
+	put64(out + AT_STEP, record->step_s);
+	put32(out + AT_TIME, record->last_s);
+	put32(out + AT_TIME + 4, 0);
+}
+
+static void get_fixed(const uint8_t *data, struct record *record)
+{
+	if (record->type == RECORD_CLOCK) {
+		record->base_ns = get64(data + AT_EXPIRY);
+		record->step_s = get64(data + AT_STEP);
+		record->last_s = get32(data + AT_TIME);
+		return;
+	}
+	memcpy(record->address.byte, data + AT_ADDRESS,
+	       sizeof(record->address.byte));
+	record->expiry_s = get64(data + AT_EXPIRY);
+	if (record->type == RECORD_CLEAN) {
+		record->last_s = get32(data + AT_EXPIRY + 4);
+		record->expiry_s = get32(data + AT_EXPIRY);
+	}
+}
+
 size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
 		      const struct record *record)
 {
@@ -103,13 +153,10 @@ size_t segment_encode(uint8_t out[SEGMENT_RECORD_MAX], uint32_t number,
 	size_t used = at + 1 + record->user_len + record->service_len;
 	size_t len = (used + SEGMENT_ALIGN - 1) & ~(size_t)(SEGMENT_ALIGN - 1);
 	uint16_t length = htole16((uint16_t)len);
-	uint64_t expiry = htole64((uint64_t)record->expiry_s);
 	memcpy(out + AT_LENGTH, &length, sizeof(length));
 	out[AT_TYPE] = (uint8_t)record->type;
 	out[AT_USER_LEN] = record->user_len;
-	memcpy(out + AT_EXPIRY, &expiry, sizeof(expiry));
-	memcpy(out + AT_ADDRESS, record->address.byte,
-	       sizeof(record->address.byte));
+	put_fixed(out, record);
 	if (record->type == RECORD_PUT)
 		put_account(out, record);
 	out[at] = record->service_len;
@@ -140,21 +187,17 @@ size_t segment_decode(const uint8_t *data, size_t len, uint32_t number,
 	    get32(data) !=
 		checksum(number, data + AT_LENGTH, (size_t)length - AT_LENGTH))
 		return 0;
-	uint64_t expiry;
-	memcpy(&expiry, data + AT_EXPIRY, sizeof(expiry));
 	const char *strings = (const char *)data + at + 1;
 	*record = (struct record){
 	    .type = data[AT_TYPE] == RECORD_PUT_1
 			? RECORD_PUT
 			: (enum record_type)data[AT_TYPE],
-	    .expiry_s = (int64_t)le64toh(expiry),
 	    .user = user_len > 0 ? strings : NULL,
 	    .service = service_len > 0 ? strings + user_len : NULL,
 	    .user_len = (uint8_t)user_len,
 	    .service_len = (uint8_t)service_len,
 	};
-	memcpy(record->address.byte, data + AT_ADDRESS,
-	       sizeof(record->address.byte));
+	get_fixed(data, record);
 	if (data[AT_TYPE] == RECORD_PUT)
 		get_account(data, record);
 	return length;

@@ -12,6 +12,13 @@
  * Only a put has what stands between address and service length. Version 1 had
  * another type for a put, which did not; that one is read, and never written.
  *
+ * Since version 3 a segment begins with a record of the clock: which start of
+ * the system (as its user), wall clock minus running time in nanoseconds (as
+ * its expiry), and in the place of the address i64 step, u32 time, u32 0. Step
+ * is by how many seconds the wall clock was set since the segment before: the
+ * times in all former ones move by it. A clean stop has its time in the upper
+ * half of its expiry.
+ *
  * Every crc (zlib's crc32) starts from the segment's number, so a record only
  * counts in the file it was written to.
  */
@@ -25,17 +32,19 @@
 
 enum {
 	SEGMENT_HEADER = 24,
-	SEGMENT_VERSION = 2,
+	SEGMENT_VERSION = 3,
 	SEGMENT_USER_MAX = 255,
 	SEGMENT_SERVICE_MAX = 255,
 	SEGMENT_RECORD_MAX = 576, /* 61 + both, rounded up */
 	SEGMENT_ALIGN = 8,
+	SEGMENT_CLOCK_MAX = 80, /* 33 + the id of a start, rounded up */
 };
 
 enum record_type {
 	RECORD_REMOVE = 2, /* address */
 	RECORD_CLEAN = 3,  /* a stop in good order; expiry: its stamp */
 	RECORD_PUT = 4,    /* all fields; adds is 0 in one of version 1 */
+	RECORD_CLOCK = 5,  /* base, step; user: the start of the system */
 };
 
 struct record {
@@ -43,7 +52,8 @@ struct record {
 	struct address address;
 	int64_t expiry_s;
 	struct address caller; /* see caller.h */
-	uint32_t first_s, last_s, adds;
+	uint32_t first_s, last_s, adds; /* last: of clock and clean, too */
+	int64_t base_ns, step_s;
 	/* not NUL-terminated; NULL when the length is 0 */
 	const char *user, *service;
 	uint8_t user_len, service_len;

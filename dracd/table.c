@@ -301,6 +301,56 @@ struct entry *table_next(struct table *table, const struct entry *entry)
 	return second ? at(table, second->head) : NULL;
 }
 
+/*
+ * What would leave the range of expiries goes to its edge first, so that all
+ * others keep their order. Returns the step, shorter if there is no memory.
+ */
+static int64_t make_room(struct table *table, int64_t step_s)
+{
+	const int64_t max = UINT32_MAX;
+	const struct second *second;
+	step_s = step_s < -max ? -max : step_s > max ? max : step_s;
+	while ((second = RB_MIN(seconds, &table->seconds)) != NULL &&
+	       second->at_s + step_s < 0)
+		if (!table_set_expiry(table, at(table, second->head), -step_s))
+			return -second->at_s;
+	while ((second = RB_MAX(seconds, &table->seconds)) != NULL &&
+	       second->at_s + step_s > max)
+		if (!table_set_expiry(table, at(table, second->head),
+				      max - step_s))
+			return max - second->at_s;
+	return step_s;
+}
+
+static void step_entry(struct table *table, struct entry *entry, int64_t step_s)
+{
+	entry->expiry_s = (uint32_t)(entry->expiry_s + step_s);
+	entry->last_s = clock_fit(entry->last_s + step_s);
+	if (entry->who != NULL)
+		entry->who->first_s = clock_fit(entry->who->first_s + step_s);
+	if (!(entry->flags & ENTRY_IN_MAP))
+		return;
+	entry->flags |= ENTRY_STALE;
+	table_mark_dirty(table, entry);
+}
+
+void table_step(struct table *table, int64_t step_s)
+{
+	struct second *second;
+	step_s = make_room(table, step_s);
+	RB_FOREACH(second, seconds, &table->seconds)
+		second->at_s += step_s;
+	for (uint32_t slot = 1; slot < table->used; slot++) {
+		struct entry *entry = table_at(table, slot);
+		if (entry != NULL)
+			step_entry(table, entry, step_s);
+	}
+	if (table->prefixes != NULL)
+		prefixes_step(table->prefixes, step_s);
+	if (table->users != NULL)
+		users_step(table->users, table->used, step_s);
+}
+
 /* ---- prefixes ----------------------------------------------------------- */
 
 static bool is_shared(const struct table *table, const struct address *address)

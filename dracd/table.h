@@ -22,6 +22,7 @@ enum entry_flag {
 	ENTRY_PENDING = 2,  /* in a turn that is not yet published */
 	ENTRY_REMOVING = 4, /* and that turn removes it */
 	ENTRY_LEAVING = 8,  /* expired, and in the slice under way */
+	ENTRY_STALE = 16,   /* the maps do not know of a clock step yet */
 };
 
 struct entry {
@@ -79,6 +80,12 @@ const struct address *table_caller(const struct table *table, uint16_t number);
  */
 bool table_set_expiry(struct table *table, struct entry *entry,
 		      int64_t expiry_s);
+/*
+ * The wall clock was set: all times move by step_s, their order stays. What is
+ * in the maps becomes dirty. The one operation here that looks at all entries:
+ * some ten milliseconds for a million.
+ */
+void table_step(struct table *table, int64_t step_s);
 /* The entry that expires first; NULL: the table is empty. */
 struct entry *table_first(struct table *table);
 /* The one after it in the order of expiry; NULL: that was the last. */

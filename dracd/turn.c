@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "clock.h"
 #include "log.h"
 #include "turn_impl.h"
 
@@ -210,6 +211,27 @@ int64_t turn_next_expiry(struct turn *turn)
 {
 	const struct entry *first = table_first(turn->table);
 	return first ? first->expiry_s : 0;
+}
+
+/* What would undo them moves as well. */
+static void step_changes(struct changes *changes, int64_t step_s)
+{
+	for (size_t i = 0; i < changes->count; i++) {
+		struct change *change = &changes->change[i];
+		change->old_expiry_s += step_s;
+		change->old_last_s = clock_fit(change->old_last_s + step_s);
+		if (change->who_changed && change->old_who != NULL)
+			change->old_who->first_s =
+			    clock_fit(change->old_who->first_s + step_s);
+	}
+}
+
+void turn_step(struct turn *turn, int64_t step_s)
+{
+	table_step(turn->table, step_s);
+	step_changes(&turn->now, step_s);
+	step_changes(&turn->held, step_s);
+	journal_step(turn->journal, step_s);
 }
 
 void turn_check_maps(struct turn *turn)

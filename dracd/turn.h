@@ -79,6 +79,9 @@ void turn_commit(struct turn *turn, int64_t now_s, bool idle);
 int turn_timeout_ms(struct turn *turn, int64_t now_s);
 int64_t turn_next_expiry(struct turn *turn);
 
+/* Between passes: the wall clock was set, and all times move by step_s. */
+void turn_step(struct turn *turn, int64_t step_s);
+
 /* Once a second: are the maps still those that MTAs see? */
 void turn_check_maps(struct turn *turn);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "slabs.h"
 
 enum { NONE = 0 }; /* no slot */
@@ -124,6 +125,15 @@ void users_leave(struct users *users, uint32_t slot)
 		return;
 	RB_REMOVE(user_tree, &users->tree, user);
 	free(user);
+}
+
+void users_step(struct users *users, uint32_t slots, int64_t step_s)
+{
+	for (uint32_t slot = 1; slot < slots; slot++) {
+		struct node *node = node_at(users, slot);
+		if (node != NULL)
+			node->last_s = clock_fit(node->last_s + step_s);
+	}
 }
 
 uint32_t users_first(struct users *users, const char *name)

@@ -24,6 +24,9 @@ bool users_join(struct users *users, uint32_t slot, const char *user,
 /* It is no user's any more; nothing if it was none's. */
 void users_leave(struct users *users, uint32_t slot);
 
+/* The wall clock was set: the last adds of all slots below `slots` move. */
+void users_step(struct users *users, uint32_t slots, int64_t step_s);
+
 /* 0: no more. */
 uint32_t users_first(struct users *users, const char *user);
 uint32_t users_next(const struct users *users, uint32_t slot);

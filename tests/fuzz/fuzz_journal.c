@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "../unit/clock_at.h"
 #include "replay.h"
 #include "restore.h"
 #include "scratch.h"
@@ -32,6 +33,8 @@ enum {
 	RECORD_MIN = 33,
 };
 
+#define BOOT "boot"
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char map_file[256], journal_dir[256];
@@ -45,6 +48,8 @@ static struct config config = {
     .never_count = 1,
 };
 static int dir_fd = -1;
+/* Some of the inputs are of this start of the system. */
+static struct timebase timebase = {.boot = BOOT};
 
 static void begin(void)
 {
@@ -109,7 +114,8 @@ static bool same_record(const struct record *a, const struct record *b)
 	       a->expiry_s == b->expiry_s &&
 	       address_equal(&a->caller, &b->caller) &&
 	       a->first_s == b->first_s && a->last_s == b->last_s &&
-	       a->adds == b->adds &&
+	       a->adds == b->adds && a->base_ns == b->base_ns &&
+	       a->step_s == b->step_s &&
 	       same_text(a->user, a->user_len, b->user, b->user_len) &&
 	       same_text(a->service, a->service_len, b->service,
 			 b->service_len);
@@ -164,7 +170,8 @@ static struct table *start(void)
 	bool verify;
 
 	require(table != NULL);
-	journal = restore(&config, table, NOW, &verify);
+	timebase.base_ns = clock_at(NOW).base_ns;
+	journal = restore(&config, table, &timebase, &verify);
 	if (journal == NULL) {
 		table_free(table);
 		return NULL;

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../unit/clock_at.h"
 #include "maps.h"
 #include "restore.h"
 #include "scratch.h"
@@ -38,6 +39,7 @@ static struct config config = {
 };
 static struct service service = {.config = &config, .stats = &world_stats};
 static struct journal *world_journal;
+static struct timebase world_timebase;
 static struct maps *world_maps;
 
 /* Instead of waiting: the monotonic clock is so much ahead. */
@@ -79,7 +81,9 @@ static inline void world_begin(void)
 	require(service.access != NULL);
 	service.table = table_create();
 	require(service.table != NULL);
-	world_journal = restore(&config, service.table, WORLD_NOW, &verify);
+	world_timebase = clock_at(WORLD_NOW);
+	world_journal =
+	    restore(&config, service.table, &world_timebase, &verify);
 	require(world_journal != NULL);
 	world_maps = maps_open(&config, service.table, verify);
 	require(world_maps != NULL);

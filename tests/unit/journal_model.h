@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
+#include "clock_at.h"
 #include "journal.h"
 #include "replay.h"
 #include "scratch.h"
@@ -32,6 +33,7 @@ static struct model_entry model[ADDRESSES];
 static struct journal *journal;
 static struct journal_start start;
 static int records_seen;
+static struct timebase model_clock;
 
 static inline struct address address_of(int i)
 {
@@ -66,6 +68,8 @@ static inline void model_see(void *context, struct journal *opening,
 
 	assert_ptr_equal(context, model);
 	journal = opening;
+	if (record->type == RECORD_CLOCK)
+		return;
 	records_seen++;
 	if (record->type == RECORD_REMOVE)
 		model_remove(i);
@@ -83,8 +87,10 @@ static inline bool model_open_as(enum durability durability, bool initialize)
 {
 	memset(model, 0, sizeof model);
 	records_seen = 0;
-	journal = journal_open(JOURNAL_DIR, durability, initialize, model_see,
-			       model, &start);
+	if (model_clock.base_ns == 0)
+		timebase_begin(&model_clock);
+	journal = journal_open(JOURNAL_DIR, durability, initialize,
+			       &model_clock, model_see, model, &start);
 	return journal != NULL;
 }
 

@@ -125,10 +125,42 @@ static void clock_that_is_set(void **state)
 	assert_int_equal(call(seen, 1, 0, NOW, NOW - 200), SEEN_READ);
 	assert_int_equal(call(seen, 2, 0, NOW, NOW + WINDOW + 100), SEEN_STALE);
 	assert_int_equal(call(seen, 1, 0, NOW, NOW + 150), SEEN_STALE);
-	/* An hour wrong, and right again: it goes on. */
-	assert_int_equal(call(seen, 3, 0, NOW + 3600, NOW + 3600), SEEN_NEW);
-	assert_int_equal(call(seen, 4, 0, NOW, NOW), SEEN_NEW);
-	assert_int_equal(call(seen, 4, 0, NOW, NOW), SEEN_READ);
+	seen_free(seen);
+}
+
+/* What was taken never comes again, however the clock goes. */
+static void clock_that_goes_hours_back(void **state)
+{
+	struct seen *seen = make();
+	static const int64_t hours[] = {0, 1, -1, 2, 0, 1, 0};
+
+	(void)state;
+	assert_int_equal(call(seen, 1, 0, NOW, NOW), SEEN_NEW);
+	assert_int_equal(call(seen, 2, 0, NOW + 3600, NOW + 3600), SEEN_NEW);
+	for (size_t i = 0; i < sizeof hours / sizeof hours[0]; i++) {
+		int64_t now_s = NOW + 3600 * hours[i];
+
+		assert_int_not_equal(call(seen, 1, 0, NOW, now_s), SEEN_NEW);
+		assert_int_not_equal(call(seen, 2, 0, NOW + 3600, now_s),
+				     SEEN_NEW);
+	}
+	/* From where the latest one was it goes on. */
+	assert_int_equal(call(seen, 3, 0, NOW + 3600, NOW + 3500), SEEN_STALE);
+	assert_int_equal(call(seen, 4, 0, NOW + 3601, NOW + 3500), SEEN_NEW);
+	seen_free(seen);
+}
+
+/* An hour wrong while nothing was taken, and right again: it goes on. */
+static void clock_that_was_wrong(void **state)
+{
+	struct seen *seen = make();
+
+	(void)state;
+	assert_int_equal(call(seen, 1, 0, NOW, NOW), SEEN_NEW);
+	assert_int_equal(call(seen, 2, 0, NOW + 5, NOW + 3600), SEEN_STALE);
+	assert_int_equal(call(seen, 1, 0, NOW, NOW + 7), SEEN_STALE);
+	assert_int_equal(call(seen, 3, 0, NOW + 7, NOW + 7), SEEN_NEW);
+	assert_int_equal(call(seen, 3, 0, NOW + 7, NOW + 7), SEEN_READ);
 	seen_free(seen);
 }
 
@@ -185,6 +217,8 @@ int main(void)
 	    cmocka_unit_test(the_window),
 	    cmocka_unit_test(known_as_long_as_it_is_fresh),
 	    cmocka_unit_test(clock_that_is_set),
+	    cmocka_unit_test(clock_that_goes_hours_back),
+	    cmocka_unit_test(clock_that_was_wrong),
 	    cmocka_unit_test(more_than_fit),
 	    cmocka_unit_test(more_than_fit_in_one_second),
 	};

@@ -61,7 +61,7 @@ static size_t decode(const uint8_t *data, size_t len, uint32_t number)
 static void header_bytes(void **state)
 {
 	uint8_t out[SEGMENT_HEADER],
-	    wanted[SEGMENT_HEADER] = "DRACDJNL\2\0\0\0\4\3\2\1";
+	    wanted[SEGMENT_HEADER] = "DRACDJNL\3\0\0\0\4\3\2\1";
 
 	(void)state;
 	put32(wanted + 16, (uint32_t)crc32(NUMBER, wanted, 16));
@@ -152,14 +152,65 @@ static void record_of_version_1(void **state)
 		assert_int_equal(decode(data, cut, NUMBER), 0);
 }
 
-static void header_of_version_1(void **state)
+static void header_of_former_versions(void **state)
 {
 	uint8_t header[SEGMENT_HEADER] = "DRACDJNL\1\0\0\0\4\3\2\1";
 
 	(void)state;
-	put32(header + 16, (uint32_t)crc32(NUMBER, header, 16));
-	assert_int_equal(segment_header_check(header, sizeof header, NUMBER),
-			 SEGMENT_OK);
+	for (header[8] = 1; header[8] < SEGMENT_VERSION; header[8]++) {
+		put32(header + 16, (uint32_t)crc32(NUMBER, header, 16));
+		assert_int_equal(
+		    segment_header_check(header, sizeof header, NUMBER),
+		    SEGMENT_OK);
+	}
+}
+
+static void clock_bytes(void **state)
+{
+	static const uint8_t fields[] =
+	    "\0\0\0\0\x28\0\5\4\x88\x77\x66\x55\x44\x33\x22\x11"
+	    "\xf0\xf1\xff\xff\xff\xff\xff\xff\4\3\2\1\0\0\0\0"
+	    "\0boot\0\0"; /* and C's NUL: 40 */
+	struct record back, record = {
+				.type = RECORD_CLOCK,
+				.base_ns = 0x1122334455667788,
+				.step_s = -3600,
+				.last_s = 0x01020304,
+				.user = "boot",
+				.user_len = 4,
+			    };
+	uint8_t out[SEGMENT_RECORD_MAX], wanted[40];
+
+	(void)state;
+	memcpy(wanted, fields, sizeof wanted);
+	seal(wanted, sizeof wanted);
+	assert_int_equal(segment_encode(out, NUMBER, &record), sizeof wanted);
+	assert_memory_equal(out, wanted, sizeof wanted);
+	assert_int_equal(segment_decode(out, sizeof wanted, NUMBER, &back),
+			 sizeof wanted);
+	assert_int_equal(back.type, RECORD_CLOCK);
+	assert_true(back.base_ns == record.base_ns);
+	assert_true(back.step_s == record.step_s);
+	assert_int_equal(back.last_s, record.last_s);
+	assert_int_equal(back.user_len, record.user_len);
+	assert_memory_equal(back.user, "boot", 4);
+}
+
+/* The stamp stays what former versions had in both halves. */
+static void clean_bytes(void **state)
+{
+	uint8_t out[SEGMENT_RECORD_MAX];
+	struct record back, record = {.type = RECORD_CLEAN,
+				      .expiry_s = 0xf1f2f3f4,
+				      .last_s = 0xe1e2e3e4};
+	size_t len = segment_encode(out, NUMBER, &record);
+
+	(void)state;
+	assert_memory_equal(out + 8, "\xf4\xf3\xf2\xf1\xe4\xe3\xe2\xe1",
+			    8);
+	assert_int_equal(segment_decode(out, len, NUMBER, &back), len);
+	assert_true(back.expiry_s == record.expiry_s);
+	assert_int_equal(back.last_s, record.last_s);
 }
 
 static void check_round(struct record in)
@@ -327,7 +378,9 @@ int main(void)
 	    cmocka_unit_test(header_bytes),
 	    cmocka_unit_test(header_damaged),
 	    cmocka_unit_test(header_of_a_newer_version),
-	    cmocka_unit_test(header_of_version_1),
+	    cmocka_unit_test(header_of_former_versions),
+	    cmocka_unit_test(clock_bytes),
+	    cmocka_unit_test(clean_bytes),
 	    cmocka_unit_test(record_bytes),
 	    cmocka_unit_test(record_of_version_1),
 	    cmocka_unit_test(every_field),
