@@ -6,7 +6,8 @@
 
 #include <endian.h>
 #include <string.h>
-#include <zlib.h>
+
+#include "crc.h"
 
 static const char magic[8] = "DRACDJNL";
 
@@ -48,7 +49,7 @@ static uint32_t get32(const uint8_t *at)
 
 static uint32_t checksum(uint32_t number, const uint8_t *data, size_t len)
 {
-	return (uint32_t)crc32(number, data, (uInt)len);
+	return crc_of(number, data, len);
 }
 
 void segment_header_write(uint8_t out[SEGMENT_HEADER], uint32_t number)

@@ -12,7 +12,7 @@
  * Only a put has what stands between address and service length. Version 1 had
  * another type for a put, which did not; that one is read, and never written.
  *
- * Every crc (zlib's crc32) starts from the segment's number, so a record only
+ * Every crc (crc.h) starts from the segment's number, so a record only
  * counts in the file it was written to.
  */
 #ifndef DRACD_SEGMENT_H
