@@ -66,7 +66,6 @@ enum { PAIRS = 16 }; /* looked up together, so that memory is waited for once */
 struct comparison {
 	struct table *table;
 	bool nul;
-	uint8_t *seen; /* by slot: a bit for each right key */
 	struct mapdiff_keys *wrong;
 	struct mapdiff_pair pair[PAIRS];
 	int pairs;
@@ -88,11 +87,13 @@ static bool stored_text(char *text, size_t size, const void *data, size_t len,
 
 static bool expiry_from_text(int64_t *expiry_s, const char *text)
 {
-	size_t len = strspn(text, "0123456789");
-	if (len == 0 || len > MAPDIFF_DIGITS_MAX || text[len] != '\0')
-		return false;
-	*expiry_s = strtoll(text, NULL, 10);
-	return true;
+	const char *digit = text;
+	for (*expiry_s = 0; *digit >= '0' && *digit <= '9'; digit++) {
+		if (digit - text == MAPDIFF_DIGITS_MAX)
+			return false;
+		*expiry_s = 10 * *expiry_s + (*digit - '0');
+	}
+	return digit > text && *digit == '\0';
 }
 
 static bool key_address(struct address *address, const char *key)
@@ -127,7 +128,7 @@ static bool pair_is_right(struct comparison *c, const struct mapdiff_pair *pair)
 	for (int i = 0; i < keys.count; i++)
 		if (strcmp(pair->key, keys.text[i]) == 0) {
 			if (pair->expiry_s == entry->expiry_s)
-				c->seen[table_slot(entry)] |= (uint8_t)(1 << i);
+				entry->flags |= (uint8_t)(ENTRY_SEEN << i);
 			return true; /* another value is overwritten */
 		}
 	return false;
@@ -137,6 +138,8 @@ static int compare_pairs(struct comparison *c)
 {
 	for (int i = 0; i < c->pairs; i++)
 		table_prefetch_entry(c->table, &c->pair[i].address);
+	for (int i = 0; i < c->pairs; i++)
+		table_prefetch_next(c->table, &c->pair[i].address);
 	for (int i = 0; i < c->pairs; i++)
 		if (!pair_is_right(c, &c->pair[i]) &&
 		    !keys_add(c->wrong, c->pair[i].key, c->pair[i].stored_len))
@@ -161,22 +164,30 @@ bool mapdiff_is_published(const struct entry *entry)
 	return !(entry->flags & ENTRY_PENDING) || (entry->flags & ENTRY_IN_MAP);
 }
 
-/* Every key of every entry that was not seen; seen == NULL: all of them. */
-static int collect(struct table *table, const uint8_t *seen,
-		   struct mapdiff_items *items)
+/* Which keys were seen, and no longer. */
+static unsigned take_seen(struct entry *entry)
+{
+	unsigned seen = entry->flags / ENTRY_SEEN;
+	entry->flags &= ENTRY_SEEN - 1;
+	return seen;
+}
+
+/* Every key of every entry that was not seen. */
+static int collect(struct table *table, struct mapdiff_items *items)
 {
 	uint32_t slots = table_slots(table);
 	for (uint32_t slot = 1; slot <= slots; slot++) {
 		struct entry *entry = table_at(table, slot);
-		if (entry == NULL || !mapdiff_is_published(entry))
+		if (entry == NULL)
 			continue;
-		if (seen != NULL && seen[slot] == 1 &&
-		    address_is_v4(&entry->address))
-			continue; /* it has one key */
+		unsigned seen = take_seen(entry);
+		if (!mapdiff_is_published(entry) ||
+		    (seen == 1 && address_is_v4(&entry->address)))
+			continue; /* that has one key */
 		struct address_keys keys;
 		address_keys(&entry->address, &keys);
 		for (int i = 0; i < keys.count; i++)
-			if ((seen == NULL || !(seen[slot] & 1 << i)) &&
+			if (!(seen & 1U << i) &&
 			    !items_add(items, entry, &keys, i))
 				return ENOMEM;
 	}
@@ -192,19 +203,16 @@ int mapdiff(struct map *map, struct table *table, struct mapdiff_items *missing,
 	struct comparison c = {
 	    .table = table,
 	    .nul = map_config(map)->nul,
-	    .seen = calloc((size_t)table_slots(table) + 1, 1),
 	    .wrong = wrong,
 	};
-	int error = c.seen ? map_walk(map, compare_pair, &c) : ENOMEM;
+	int error = map_walk(map, compare_pair, &c);
 	if (error == 0)
 		error = compare_pairs(&c);
-	if (error == 0)
-		error = collect(table, c.seen, missing);
-	free(c.seen);
-	return error;
+	int collected = collect(table, missing);
+	return error ? error : collected;
 }
 
 int mapdiff_all(struct table *table, struct mapdiff_items *all)
 {
-	return collect(table, NULL, all);
+	return collect(table, all);
 }

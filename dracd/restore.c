@@ -75,6 +75,9 @@ static void follow_all(struct restoring *restoring)
 		table_prefetch_entry(restoring->table,
 				     &restoring->batch[i].address);
 	for (int i = 0; i < restoring->batched; i++)
+		table_prefetch_next(restoring->table,
+				    &restoring->batch[i].address);
+	for (int i = 0; i < restoring->batched; i++)
 		follow(restoring, &restoring->batch[i]);
 	restoring->batched = 0;
 }
@@ -189,6 +192,7 @@ struct journal *restore(const struct config *config, struct table *table,
 	struct restoring restoring = {
 	    .config = config, .table = table, .now_s = now_s};
 	struct journal_start start;
+	table_begin_filling(table);
 	struct journal *journal = journal_open(
 	    config->journal, config->durability, config->initialize,
 	    restore_record, &restoring, &start);
@@ -202,6 +206,7 @@ struct journal *restore(const struct config *config, struct table *table,
 	*verify = start.stamp != maps_stamp(config);
 	bool done =
 	    start.existed || config->initialize || take_over(&restoring);
+	table_end_filling(table);
 	if (done && !restoring.failed) {
 		log_write(LOG_INFO, "restored entries=%u journal=%s%s",
 			  table_count(table), config->journal,
