@@ -5,16 +5,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+	LETTERS = 12, /* of a key, for the order */
+	LETTER_BITS = 5,
+	DIGIT_BITS = 10,
+	DIGITS = 1 << DIGIT_BITS,
+};
+
 /* ---- lists ------------------------------------------------------------ */
 
-static uint64_t big_endian(const char *byte)
+/* In the order of the characters in which keys are written. */
+static unsigned rank(char letter)
 {
-	uint64_t word;
-	memcpy(&word, byte, sizeof(word));
-	return __builtin_bswap64(word);
+	if (letter >= 'a')
+		return 13 + (unsigned)(letter - 'a');
+	if (letter >= '0')
+		return 2 + (unsigned)(letter - '0'); /* ':' follows '9' */
+	return letter == '.';
 }
 
-static bool items_add(struct mapdiff_items *items, struct entry *entry,
+/* The first letters; what all keys for sendmail begin with counts as one. */
+static uint64_t order_of(const char *key)
+{
+	uint64_t order = 0;
+	int letters = 0;
+	if (*key == 'i') {
+		order = rank(*key);
+		letters = 1;
+		key += sizeof("ipv6:") - 1;
+	}
+	for (; letters < LETTERS; letters++) {
+		order = order << LETTER_BITS | rank(*key);
+		if (*key != '\0')
+			key++;
+	}
+	return order;
+}
+
+static bool items_add(struct mapdiff_items *items, const struct entry *entry,
 		      const struct address_keys *keys, int which)
 {
 	if (items->count == items->room) {
@@ -26,19 +54,39 @@ static bool items_add(struct mapdiff_items *items, struct entry *entry,
 		items->item = item;
 		items->room = room;
 	}
-	char text[16] = "";
-	memccpy(text, keys->text[which], '\0', sizeof(text));
 	items->item[items->count++] = (struct mapdiff_item){
-	    {big_endian(text), big_endian(text + 8)}, entry, which};
+	    order_of(keys->text[which]), table_slot(entry), which};
 	return true;
 }
 
-static int item_compare(const void *a, const void *b)
+static size_t digit(const struct mapdiff_item *item, int shift)
 {
-	const struct mapdiff_item *x = a, *y = b;
-	if (x->sort[0] != y->sort[0])
-		return x->sort[0] < y->sort[0] ? -1 : 1;
-	return (x->sort[1] > y->sort[1]) - (x->sort[1] < y->sort[1]);
+	return item->order >> shift & (DIGITS - 1);
+}
+
+/* By the lowest digit first: a million in a tenth of qsort's time. */
+static bool items_sort(struct mapdiff_items *items)
+{
+	struct mapdiff_item *from = items->item,
+			    *to = reallocarray(NULL, items->room, sizeof(*to));
+	if (to == NULL)
+		return false;
+	for (int shift = 0; shift < LETTERS * LETTER_BITS;
+	     shift += DIGIT_BITS) {
+		size_t end[DIGITS] = {0};
+		for (size_t i = 0; i < items->count; i++)
+			end[digit(&from[i], shift)]++;
+		for (size_t i = 1; i < DIGITS; i++)
+			end[i] += end[i - 1];
+		for (size_t i = items->count; i-- > 0;)
+			to[--end[digit(&from[i], shift)]] = from[i];
+		struct mapdiff_item *done = to;
+		to = from;
+		from = done;
+	}
+	items->item = from;
+	free(to);
+	return true;
 }
 
 static bool keys_add(struct mapdiff_keys *keys, const void *key, size_t len)
@@ -191,10 +239,7 @@ static int collect(struct table *table, struct mapdiff_items *items)
 			    !items_add(items, entry, &keys, i))
 				return ENOMEM;
 	}
-	if (items->count > 0)
-		qsort(items->item, items->count, sizeof(*items->item),
-		      item_compare);
-	return 0;
+	return items->count == 0 || items_sort(items) ? 0 : ENOMEM;
 }
 
 int mapdiff(struct map *map, struct table *table, struct mapdiff_items *missing,
