@@ -57,11 +57,11 @@ static void follow(struct restoring *restoring, struct statement *said)
 		return;
 	}
 	if (!remember(restoring, &entry, &said->address, said->expiry_s)) {
-		free(said->who);
+		who_free(said->who);
 		restoring->failed = true;
 		return;
 	}
-	free(entry->who);
+	who_free(entry->who);
 	entry->who = said->who;
 	entry->last_s = said->last_s;
 	table_drop_caller(restoring->table, entry->caller);
@@ -198,7 +198,7 @@ struct journal *restore(const struct config *config, struct table *table,
 	    restore_record, &restoring, &start);
 	if (journal == NULL) {
 		for (int i = 0; i < restoring.batched; i++)
-			free(restoring.batch[i].who);
+			who_free(restoring.batch[i].who);
 		return NULL;
 	}
 	restoring.journal = journal;

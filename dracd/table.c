@@ -233,7 +233,7 @@ void table_free(struct table *table)
 	if (table == NULL)
 		return;
 	for (uint32_t slot = 1; slot < table->used; slot++)
-		free(at(table, slot)->who);
+		who_free(at(table, slot)->who);
 	struct second *second;
 	while ((second = RB_MIN(seconds, &table->seconds)) != NULL) {
 		RB_REMOVE(seconds, &table->seconds, second);
@@ -480,7 +480,7 @@ void table_remove(struct table *table, struct entry *entry)
 	table_leave_user(table, entry);
 	table_clear_dirty(table, entry);
 	callers_drop(table->callers, entry->caller);
-	free(entry->who);
+	who_free(entry->who);
 	slot_put(table, entry);
 	table->count--;
 }
