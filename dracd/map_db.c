@@ -5,6 +5,7 @@
 #include <db.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,20 @@ static int db_verify(const struct map_config *config)
 	return db->verify(db, config->path, NULL, NULL, 0);
 }
 
+/*
+ * Berkeley DB makes a new file under a name of its own, and waits for ever
+ * where a crash has left one of that name.
+ */
+static void remove_leftover(const char *path)
+{
+	char leftover[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	const char *name = slash != NULL ? slash + 1 : path;
+	snprintf(leftover, sizeof(leftover), "%.*s__db.%s", (int)(name - path),
+		 path, name);
+	unlink(leftover);
+}
+
 static int open_handle(DB *db, const struct map_config *config,
 		       const char *path, enum map_access access)
 {
@@ -97,6 +112,8 @@ static int open_handle(DB *db, const struct map_config *config,
 		flags = DB_RDONLY;
 	else if (access == MAP_NEW)
 		flags = DB_CREATE | DB_EXCL;
+	if (access == MAP_NEW)
+		remove_leftover(path);
 	db->set_errcall(db, log_library);
 	db->set_errpfx(db, config->path);
 	int error = db->set_cachesize(db, 0, CACHE_BYTES, 1);
