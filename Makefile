@@ -54,7 +54,7 @@ CPPFLAGS  += -D_GNU_SOURCE -I$(B)/gen -Ilibdrac -Iintegrations/common \
              $(patsubst -I%,-isystem %,$(shell $(PKG_CONFIG) --cflags $(DEPS) $(SYSTEMD)))
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -fPIC
 LDFLAGS   += -Wl,-z,relro,-z,now -Wl,--as-needed
-DRACD_LIBS = $(shell $(PKG_CONFIG) --libs $(DEPS) $(SYSTEMD) $(LMDB)) -ldb-5.3 -lwrap -lpthread
+DRACD_LIBS = $(shell $(PKG_CONFIG) --libs $(DEPS) $(LMDB)) -ldb-5.3 -lwrap -lpthread
 LIBDRAC_LIBS = $(shell $(PKG_CONFIG) --libs libtirpc)
 
 # Hooks are built when what they need is there; each has libdrac within it, so

@@ -76,7 +76,7 @@ void account_undo(struct turn *turn, struct change *change)
 {
 	struct entry *entry = change->entry;
 	if (change->who_changed) {
-		free(entry->who);
+		who_free(entry->who);
 		entry->who = change->old_who;
 	} else {
 		entry->who->adds = change->old_adds;
@@ -93,5 +93,5 @@ void account_settle(struct turn *turn, struct change *change)
 {
 	table_drop_caller(turn->table, change->old_caller);
 	if (change->who_changed)
-		free(change->old_who);
+		who_free(change->old_who);
 }

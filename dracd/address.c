@@ -75,13 +75,34 @@ bool address_from_sockaddr(struct address *a, const struct sockaddr *sa)
 	}
 }
 
+/* As inet_pton(3), at a fraction of its cost: a start reads all map keys. */
+static bool v4_from_text(uint8_t byte[sizeof(struct in_addr)], const char *text)
+{
+	for (size_t i = 0; i < sizeof(struct in_addr); i++) {
+		const char *first = text;
+		unsigned n = 0;
+
+		for (; *text >= '0' && *text <= '9'; text++) {
+			n = 10 * n + (unsigned)(*text - '0');
+			if (n > UINT8_MAX || (*first == '0' && text > first))
+				return false;
+		}
+		if (text == first)
+			return false;
+		byte[i] = (uint8_t)n;
+		if (*text++ != (i < sizeof(struct in_addr) - 1 ? '.' : '\0'))
+			return false;
+	}
+	return true;
+}
+
 bool address_from_text(struct address *a, const char *text)
 {
-	struct in_addr in;
+	uint8_t in[sizeof(struct in_addr)];
 	struct in6_addr in6;
 
-	if (inet_pton(AF_INET, text, &in) == 1)
-		return address_from_bytes(a, &in, sizeof in);
+	if (v4_from_text(in, text))
+		return address_from_bytes(a, in, sizeof in);
 	if (inet_pton(AF_INET6, text, &in6) == 1)
 		return address_from_bytes(a, &in6, sizeof in6);
 	return false;

@@ -36,6 +36,7 @@ enum {
 	FREE_KNOWN_MAX = 1024, /* pages; each counted is a page read */
 	/* What one overflow page holds: the page without its 26-byte header. */
 	OVERFLOW_BYTES = PAGE_SIZE - 26,
+	BULK_BYTES = 256 * 1024, /* read by one call of a walk */
 };
 
 /* Offsets in a Berkeley DB 5.3 file (db_page.h), for counting free pages. */
@@ -398,6 +399,66 @@ static int db_settle(struct map *any)
 	return error;
 }
 
+/* As many pairs as there is room for, and room for at least one. */
+static int get_many(DBC *cursor, DBT *many)
+{
+	DBT key = {0};
+	int error;
+	while ((error = cursor->get(cursor, &key, many,
+				    DB_MULTIPLE_KEY | DB_NEXT)) ==
+	       DB_BUFFER_SMALL) {
+		uint32_t wanted =
+		    2 * (many->size / BULK_BYTES + 1) * BULK_BYTES;
+		void *grown = realloc(many->data, wanted);
+		if (grown == NULL)
+			return ENOMEM;
+		many->data = grown;
+		many->ulen = wanted;
+	}
+	return error;
+}
+
+/* All pairs, a good many pages a call; one at a time takes twice as long. */
+static int walk_all(DBC *cursor, map_see *see, void *context)
+{
+	DBT many = {.flags = DB_DBT_USERMEM, .ulen = BULK_BYTES};
+	int error = 0;
+	if ((many.data = malloc(many.ulen)) == NULL)
+		return ENOMEM;
+	while (error == 0 && (error = get_many(cursor, &many)) == 0) {
+		void *at, *name, *value;
+		size_t name_len, value_len;
+		DB_MULTIPLE_INIT(at, &many);
+		for (;;) {
+			DB_MULTIPLE_KEY_NEXT(at, &many, name, name_len, value,
+					     value_len);
+			if (at == NULL)
+				break;
+			error = see(context, name, name_len, value, value_len);
+			if (error != 0)
+				break;
+		}
+	}
+	free(many.data);
+	return error;
+}
+
+static int walk_from(DBC *cursor, const char *from, size_t from_len,
+		     map_see *see, void *context)
+{
+	DBT key = named(from, from_len), value = {0};
+	uint32_t flags = DB_SET_RANGE;
+	int error;
+	while ((error = cursor->get(cursor, &key, &value, flags)) == 0) {
+		error =
+		    see(context, key.data, key.size, value.data, value.size);
+		if (error != 0)
+			break;
+		flags = DB_NEXT;
+	}
+	return error;
+}
+
 static int db_walk(struct map *map, const char *from, size_t from_len,
 		   map_see *see, void *context)
 {
@@ -408,15 +469,8 @@ static int db_walk(struct map *map, const char *from, size_t from_len,
 	int error = db->cursor(db, NULL, &cursor, 0);
 	if (error != 0)
 		return error;
-	DBT key = named(from, from_len), value = {0};
-	uint32_t flags = from != NULL ? DB_SET_RANGE : DB_FIRST;
-	while ((error = cursor->get(cursor, &key, &value, flags)) == 0) {
-		error =
-		    see(context, key.data, key.size, value.data, value.size);
-		if (error != 0)
-			break;
-		flags = DB_NEXT;
-	}
+	error = from != NULL ? walk_from(cursor, from, from_len, see, context)
+			     : walk_all(cursor, see, context);
 	cursor->close(cursor);
 	return error == DB_NOTFOUND ? 0 : error;
 }

@@ -5,16 +5,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+	LETTERS = 12, /* of a key, for the order */
+	LETTER_BITS = 5,
+	DIGIT_BITS = 10,
+	DIGITS = 1 << DIGIT_BITS,
+};
+
 /* ---- lists ------------------------------------------------------------ */
 
-static uint64_t big_endian(const char *byte)
+/* In the order of the characters in which keys are written. */
+static unsigned rank(char letter)
 {
-	uint64_t word;
-	memcpy(&word, byte, sizeof(word));
-	return __builtin_bswap64(word);
+	if (letter >= 'a')
+		return 13 + (unsigned)(letter - 'a');
+	if (letter >= '0')
+		return 2 + (unsigned)(letter - '0'); /* ':' follows '9' */
+	return letter == '.';
 }
 
-static bool items_add(struct mapdiff_items *items, struct entry *entry,
+/* The first letters; what all keys for sendmail begin with counts as one. */
+static uint64_t order_of(const char *key)
+{
+	uint64_t order = 0;
+	int letters = 0;
+	if (*key == 'i') {
+		order = rank(*key);
+		letters = 1;
+		key += sizeof("ipv6:") - 1;
+	}
+	for (; letters < LETTERS; letters++) {
+		order = order << LETTER_BITS | rank(*key);
+		if (*key != '\0')
+			key++;
+	}
+	return order;
+}
+
+static bool items_add(struct mapdiff_items *items, const struct entry *entry,
 		      const struct address_keys *keys, int which)
 {
 	if (items->count == items->room) {
@@ -26,19 +54,39 @@ static bool items_add(struct mapdiff_items *items, struct entry *entry,
 		items->item = item;
 		items->room = room;
 	}
-	char text[16] = "";
-	memccpy(text, keys->text[which], '\0', sizeof(text));
 	items->item[items->count++] = (struct mapdiff_item){
-	    {big_endian(text), big_endian(text + 8)}, entry, which};
+	    order_of(keys->text[which]), table_slot(entry), which};
 	return true;
 }
 
-static int item_compare(const void *a, const void *b)
+static size_t digit(const struct mapdiff_item *item, int shift)
 {
-	const struct mapdiff_item *x = a, *y = b;
-	if (x->sort[0] != y->sort[0])
-		return x->sort[0] < y->sort[0] ? -1 : 1;
-	return (x->sort[1] > y->sort[1]) - (x->sort[1] < y->sort[1]);
+	return item->order >> shift & (DIGITS - 1);
+}
+
+/* By the lowest digit first: a million in a tenth of qsort's time. */
+static bool items_sort(struct mapdiff_items *items)
+{
+	struct mapdiff_item *from = items->item,
+			    *to = reallocarray(NULL, items->room, sizeof(*to));
+	if (to == NULL)
+		return false;
+	for (int shift = 0; shift < LETTERS * LETTER_BITS;
+	     shift += DIGIT_BITS) {
+		size_t end[DIGITS] = {0};
+		for (size_t i = 0; i < items->count; i++)
+			end[digit(&from[i], shift)]++;
+		for (size_t i = 1; i < DIGITS; i++)
+			end[i] += end[i - 1];
+		for (size_t i = items->count; i-- > 0;)
+			to[--end[digit(&from[i], shift)]] = from[i];
+		struct mapdiff_item *done = to;
+		to = from;
+		from = done;
+	}
+	items->item = from;
+	free(to);
+	return true;
 }
 
 static bool keys_add(struct mapdiff_keys *keys, const void *key, size_t len)
@@ -66,7 +114,6 @@ enum { PAIRS = 16 }; /* looked up together, so that memory is waited for once */
 struct comparison {
 	struct table *table;
 	bool nul;
-	uint8_t *seen; /* by slot: a bit for each right key */
 	struct mapdiff_keys *wrong;
 	struct mapdiff_pair pair[PAIRS];
 	int pairs;
@@ -88,11 +135,13 @@ static bool stored_text(char *text, size_t size, const void *data, size_t len,
 
 static bool expiry_from_text(int64_t *expiry_s, const char *text)
 {
-	size_t len = strspn(text, "0123456789");
-	if (len == 0 || len > MAPDIFF_DIGITS_MAX || text[len] != '\0')
-		return false;
-	*expiry_s = strtoll(text, NULL, 10);
-	return true;
+	const char *digit = text;
+	for (*expiry_s = 0; *digit >= '0' && *digit <= '9'; digit++) {
+		if (digit - text == MAPDIFF_DIGITS_MAX)
+			return false;
+		*expiry_s = 10 * *expiry_s + (*digit - '0');
+	}
+	return digit > text && *digit == '\0';
 }
 
 static bool key_address(struct address *address, const char *key)
@@ -127,7 +176,7 @@ static bool pair_is_right(struct comparison *c, const struct mapdiff_pair *pair)
 	for (int i = 0; i < keys.count; i++)
 		if (strcmp(pair->key, keys.text[i]) == 0) {
 			if (pair->expiry_s == entry->expiry_s)
-				c->seen[table_slot(entry)] |= (uint8_t)(1 << i);
+				entry->flags |= (uint8_t)(ENTRY_SEEN << i);
 			return true; /* another value is overwritten */
 		}
 	return false;
@@ -137,6 +186,8 @@ static int compare_pairs(struct comparison *c)
 {
 	for (int i = 0; i < c->pairs; i++)
 		table_prefetch_entry(c->table, &c->pair[i].address);
+	for (int i = 0; i < c->pairs; i++)
+		table_prefetch_next(c->table, &c->pair[i].address);
 	for (int i = 0; i < c->pairs; i++)
 		if (!pair_is_right(c, &c->pair[i]) &&
 		    !keys_add(c->wrong, c->pair[i].key, c->pair[i].stored_len))
@@ -161,29 +212,34 @@ bool mapdiff_is_published(const struct entry *entry)
 	return !(entry->flags & ENTRY_PENDING) || (entry->flags & ENTRY_IN_MAP);
 }
 
-/* Every key of every entry that was not seen; seen == NULL: all of them. */
-static int collect(struct table *table, const uint8_t *seen,
-		   struct mapdiff_items *items)
+/* Which keys were seen, and no longer. */
+static unsigned take_seen(struct entry *entry)
+{
+	unsigned seen = entry->flags / ENTRY_SEEN;
+	entry->flags &= ENTRY_SEEN - 1;
+	return seen;
+}
+
+/* Every key of every entry that was not seen. */
+static int collect(struct table *table, struct mapdiff_items *items)
 {
 	uint32_t slots = table_slots(table);
 	for (uint32_t slot = 1; slot <= slots; slot++) {
 		struct entry *entry = table_at(table, slot);
-		if (entry == NULL || !mapdiff_is_published(entry))
+		if (entry == NULL)
 			continue;
-		if (seen != NULL && seen[slot] == 1 &&
-		    address_is_v4(&entry->address))
-			continue; /* it has one key */
+		unsigned seen = take_seen(entry);
+		if (!mapdiff_is_published(entry) ||
+		    (seen == 1 && address_is_v4(&entry->address)))
+			continue; /* that has one key */
 		struct address_keys keys;
 		address_keys(&entry->address, &keys);
 		for (int i = 0; i < keys.count; i++)
-			if ((seen == NULL || !(seen[slot] & 1 << i)) &&
+			if (!(seen & 1U << i) &&
 			    !items_add(items, entry, &keys, i))
 				return ENOMEM;
 	}
-	if (items->count > 0)
-		qsort(items->item, items->count, sizeof(*items->item),
-		      item_compare);
-	return 0;
+	return items->count == 0 || items_sort(items) ? 0 : ENOMEM;
 }
 
 int mapdiff(struct map *map, struct table *table, struct mapdiff_items *missing,
@@ -192,19 +248,16 @@ int mapdiff(struct map *map, struct table *table, struct mapdiff_items *missing,
 	struct comparison c = {
 	    .table = table,
 	    .nul = map_config(map)->nul,
-	    .seen = calloc((size_t)table_slots(table) + 1, 1),
 	    .wrong = wrong,
 	};
-	int error = c.seen ? map_walk(map, compare_pair, &c) : ENOMEM;
+	int error = map_walk(map, compare_pair, &c);
 	if (error == 0)
 		error = compare_pairs(&c);
-	if (error == 0)
-		error = collect(table, c.seen, missing);
-	free(c.seen);
-	return error;
+	int collected = collect(table, missing);
+	return error ? error : collected;
 }
 
 int mapdiff_all(struct table *table, struct mapdiff_items *all)
 {
-	return collect(table, NULL, all);
+	return collect(table, all);
 }

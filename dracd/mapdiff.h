@@ -14,10 +14,10 @@
 
 enum { MAPDIFF_DIGITS_MAX = 12 }; /* of an expiry */
 
-/* One key to write. sort: its first bytes; near order is good enough. */
+/* One key to write. */
 struct mapdiff_item {
-	uint64_t sort[2];
-	struct entry *entry;
+	uint64_t order; /* of its first letters; near order is good enough */
+	uint32_t slot;
 	int which; /* of address_keys */
 };
 

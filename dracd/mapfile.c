@@ -36,25 +36,28 @@ static int lock_wait(struct map *map)
 	return EWOULDBLOCK;
 }
 
-static int put_slice(struct map *map, const struct mapdiff_item *item,
-		     size_t count, bool in_use)
+static int put_slice(struct map *map, struct table *table,
+		     const struct mapdiff_item *item, size_t count, bool in_use)
 {
 	int error = in_use ? map_reserve(map, count) : 0;
 	/* LMDB finds out by itself, and has changed nothing then. */
 	if (error == ENOSPC && map_config(map)->type == MAP_LMDB)
 		error = 0;
+	for (size_t i = 0; i < count; i++)
+		__builtin_prefetch(table_at(table, item[i].slot));
 	for (size_t i = 0; i < count && error == 0; i++) {
+		const struct entry *entry = table_at(table, item[i].slot);
 		struct address_keys keys;
-		address_keys(&item[i].entry->address, &keys);
-		error = map_put_key(map, keys.text[item[i].which],
-				    item[i].entry->expiry_s);
+		address_keys(&entry->address, &keys);
+		error =
+		    map_put_key(map, keys.text[item[i].which], entry->expiry_s);
 	}
 	return error == 0 && in_use ? map_sync(map) : error;
 }
 
 /* in_use: an MTA may be reading the file. */
-static int put_items(struct map *map, const struct mapdiff_items *items,
-		     bool in_use)
+static int put_items(struct map *map, struct table *table,
+		     const struct mapdiff_items *items, bool in_use)
 {
 	int error = 0;
 	for (size_t i = 0; i < items->count && error == 0; i += SLICE_KEYS) {
@@ -63,7 +66,7 @@ static int put_items(struct map *map, const struct mapdiff_items *items,
 		if (error != 0)
 			break;
 		error =
-		    put_slice(map, items->item + i,
+		    put_slice(map, table, items->item + i,
 			      left < SLICE_KEYS ? left : SLICE_KEYS, in_use);
 		map_unlock(map);
 	}
@@ -129,7 +132,7 @@ static int mend(struct map *map, struct table *table)
 	if (error == 0)
 		error = remove_keys(map, &wrong);
 	if (error == 0)
-		error = put_items(map, &missing, true);
+		error = put_items(map, table, &missing, true);
 	if (error == 0 && missing.count + wrong.count > 0)
 		log_write(LOG_NOTICE, "map=%s mended: put=%zu removed=%zu",
 			  map_path(map), missing.count, wrong.count);
@@ -147,7 +150,7 @@ static int build_beside(const struct map_config *config, struct table *table,
 	if (error == 0)
 		error = map_create(config, beside, &map);
 	if (error == 0) {
-		error = put_items(map, &all, false);
+		error = put_items(map, table, &all, false);
 		if (error == 0)
 			error = map_sync(map);
 		if (error == 0)
@@ -186,7 +189,7 @@ static int build_in_place(const struct map_config *config, struct table *table,
 	if (error == 0)
 		error = map_open(config, out);
 	if (error == 0)
-		error = put_items(*out, &all, true);
+		error = put_items(*out, table, &all, true);
 	if (error == 0)
 		error = pregrow(*out);
 	free(all.item);

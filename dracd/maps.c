@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
+#include "crc.h"
 #include "log.h"
 #include "map.h"
 #include "mapfile.h"
@@ -20,24 +20,24 @@ struct maps {
 	struct map *map[];
 };
 
-static uLong stamp_boot(uLong stamp)
+static uint32_t stamp_boot(uint32_t stamp)
 {
 	char boot[TIMEBASE_BOOT_MAX];
 	timebase_boot(boot);
-	return crc32(stamp, (const Bytef *)boot, (uInt)strlen(boot));
+	return crc_of(stamp, boot, strlen(boot));
 }
 
 uint32_t maps_stamp(const struct config *config)
 {
-	uLong stamp = stamp_boot(crc32(0, NULL, 0));
+	uint32_t stamp = stamp_boot(0);
 	for (size_t i = 0; i < config->map_count; i++) {
 		struct stat st = {0};
 		stat(config->maps[i].path, &st);
 		const int64_t facts[] = {(int64_t)st.st_ino, st.st_size,
 					 st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
-		stamp = crc32(stamp, (const Bytef *)facts, sizeof(facts));
+		stamp = crc_of(stamp, facts, sizeof(facts));
 	}
-	return stamp ? (uint32_t)stamp : 1;
+	return stamp ? stamp : 1;
 }
 
 struct maps *maps_open(const struct config *config, struct table *table,

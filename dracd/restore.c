@@ -59,11 +59,11 @@ static void follow(struct restoring *restoring, struct statement *said)
 		return;
 	}
 	if (!remember(restoring, &entry, &said->address, said->expiry_s)) {
-		free(said->who);
+		who_free(said->who);
 		restoring->failed = true;
 		return;
 	}
-	free(entry->who);
+	who_free(entry->who);
 	entry->who = said->who;
 	entry->last_s = said->last_s;
 	table_drop_caller(restoring->table, entry->caller);
@@ -76,6 +76,9 @@ static void follow_all(struct restoring *restoring)
 	for (int i = 0; i < restoring->batched; i++)
 		table_prefetch_entry(restoring->table,
 				     &restoring->batch[i].address);
+	for (int i = 0; i < restoring->batched; i++)
+		table_prefetch_next(restoring->table,
+				    &restoring->batch[i].address);
 	for (int i = 0; i < restoring->batched; i++)
 		follow(restoring, &restoring->batch[i]);
 	restoring->batched = 0;
@@ -217,12 +220,13 @@ struct journal *restore(const struct config *config, struct table *table,
 	    .now_s = timebase_now_s(clock),
 	};
 	struct journal_start start;
+	table_begin_filling(table);
 	struct journal *journal = journal_open(
 	    config->journal, config->durability, config->initialize, clock,
 	    restore_record, &restoring, &start);
 	if (journal == NULL) {
 		for (int i = 0; i < restoring.batched; i++)
-			free(restoring.batch[i].who);
+			who_free(restoring.batch[i].who);
 		return NULL;
 	}
 	restoring.journal = journal;
@@ -232,6 +236,7 @@ struct journal *restore(const struct config *config, struct table *table,
 	*verify = start.stamp != maps_stamp(config);
 	bool done =
 	    start.existed || config->initialize || take_over(&restoring);
+	table_end_filling(table);
 	if (done && !restoring.failed) {
 		log_write(LOG_INFO, "restored entries=%u journal=%s%s",
 			  table_count(table), config->journal,

@@ -6,7 +6,8 @@
 
 #include <endian.h>
 #include <string.h>
-#include <zlib.h>
+
+#include "crc.h"
 
 static const char magic[8] = "DRACDJNL";
 
@@ -65,7 +66,7 @@ static int64_t get64(const uint8_t *at)
 
 static uint32_t checksum(uint32_t number, const uint8_t *data, size_t len)
 {
-	return (uint32_t)crc32(number, data, (uInt)len);
+	return crc_of(number, data, len);
 }
 
 void segment_header_write(uint8_t out[SEGMENT_HEADER], uint32_t number)

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "caller.h"
@@ -15,6 +16,7 @@
 enum {
 	CHUNK = 4096,         /* bucket heads in a chunk of the directory */
 	FIRST_BUCKETS = 1024, /* a power of two, at most CHUNK */
+	BLOCK = 32,           /* slabs in a huge page of 2 MB */
 };
 
 _Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
@@ -87,10 +89,34 @@ static bool add_chunk(struct table *table)
 	return true;
 }
 
+/*
+ * A huge page at once, so that lookups all over the table wait for memory once
+ * and not for the page table as well.
+ */
+static bool add_block(struct table *table)
+{
+	size_t size = BLOCK * SLAB * sizeof(struct entry);
+	char *block = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (block == MAP_FAILED)
+		return false;
+	madvise(block, size, MADV_HUGEPAGE); /* where there are any */
+	if (table->blocks == 0)
+		table->first_block = table->slabs;
+	table->blocks++;
+	for (int i = 0; i < BLOCK; i++, block += size / BLOCK)
+		table->slab[table->slabs++] = (struct entry *)(void *)block;
+	return true;
+}
+
 static bool add_slab(struct table *table)
 {
-	if (!reserve((void **)&table->slab, table->slabs, &table->slab_room))
-		return false;
+	while (table->slabs + BLOCK > table->slab_room)
+		if (!reserve((void **)&table->slab, table->slab_room,
+			     &table->slab_room))
+			return false;
+	if (table->filling && table->slabs >= BLOCK)
+		return add_block(table);
 	struct entry *slab =
 	    aligned_alloc(sizeof(struct entry), SLAB * sizeof(struct entry));
 	if (slab == NULL)
@@ -98,6 +124,13 @@ static bool add_slab(struct table *table)
 	memset(slab, 0, SLAB * sizeof(struct entry));
 	table->slab[table->slabs++] = slab;
 	return true;
+}
+
+static void hash_link(struct table *table, struct entry *entry)
+{
+	uint32_t *head = bucket(table, bucket_of(table, &entry->address));
+	entry->hash_next = *head;
+	*head = entry->index;
 }
 
 /* One bucket more; without memory for it the chains just grow longer. */
@@ -114,13 +147,58 @@ static void split_one(struct table *table)
 	}
 	while (slot != NONE) {
 		struct entry *entry = at(table, slot);
-		uint32_t next = entry->hash_next;
-		uint32_t *head =
-		    bucket(table, bucket_of(table, &entry->address));
-		entry->hash_next = *head;
-		*head = slot;
-		slot = next;
+		slot = entry->hash_next;
+		hash_link(table, entry);
 	}
+}
+
+/* So many buckets, filled in the order in which entries lie in memory. */
+static bool rehash(struct table *table, uint32_t buckets)
+{
+	while (table->chunks * CHUNK < buckets)
+		if (!add_chunk(table))
+			return false;
+	while ((table->chunks - 1) * CHUNK >= buckets)
+		free(table->chunk[--table->chunks]);
+	for (uint32_t i = 0; i < table->chunks; i++)
+		memset(table->chunk[i], 0, CHUNK * sizeof(uint32_t));
+	while (2 * table->round <= buckets)
+		table->round *= 2;
+	while (table->round > buckets)
+		table->round /= 2;
+	table->split = buckets - table->round;
+	for (uint32_t slot = 1; slot < table->used; slot++)
+		if (at(table, slot)->index == slot)
+			hash_link(table, at(table, slot));
+	return true;
+}
+
+/* Room in the hash for one more; without it the chains grow longer. */
+static void grow(struct table *table)
+{
+	uint32_t buckets = table->round + table->split;
+	if (table->count <= buckets)
+		return;
+	if (!table->filling || !rehash(table, 2 * buckets))
+		split_one(table);
+}
+
+void table_begin_filling(struct table *table)
+{
+	table->filling = true;
+}
+
+void table_end_filling(struct table *table)
+{
+	uint32_t buckets = table->round + table->split;
+	table->filling = false;
+	if (table->count < buckets && buckets > FIRST_BUCKETS)
+		rehash(table, table->count > FIRST_BUCKETS ? table->count
+							   : FIRST_BUCKETS);
+	for (uint32_t i = (table->used + SLAB - 1) / SLAB; i < table->slabs;
+	     i++)
+		madvise(table->slab[i], SLAB * sizeof(struct entry),
+			MADV_DONTNEED);
 }
 
 struct table *table_create(void)
@@ -155,7 +233,7 @@ void table_free(struct table *table)
 	if (table == NULL)
 		return;
 	for (uint32_t slot = 1; slot < table->used; slot++)
-		free(at(table, slot)->who);
+		who_free(at(table, slot)->who);
 	struct second *second;
 	while ((second = RB_MIN(seconds, &table->seconds)) != NULL) {
 		RB_REMOVE(seconds, &table->seconds, second);
@@ -165,7 +243,11 @@ void table_free(struct table *table)
 	for (uint32_t i = 0; i < table->chunks; i++)
 		free(table->chunk[i]);
 	for (uint32_t i = 0; i < table->slabs; i++)
-		free(table->slab[i]);
+		if (i - table->first_block >= table->blocks * BLOCK)
+			free(table->slab[i]);
+	for (uint32_t i = 0; i < table->blocks; i++)
+		munmap(table->slab[table->first_block + i * BLOCK],
+		       BLOCK * SLAB * sizeof(struct entry));
 	prefixes_free(table->prefixes);
 	users_free(table->users);
 	callers_free(table->callers);
@@ -212,6 +294,13 @@ void table_prefetch_entry(const struct table *table,
 {
 	__builtin_prefetch(
 	    at(table, *bucket(table, bucket_of(table, address))));
+}
+
+void table_prefetch_next(const struct table *table,
+			 const struct address *address)
+{
+	uint32_t slot = *bucket(table, bucket_of(table, address));
+	__builtin_prefetch(at(table, at(table, slot)->hash_next));
 }
 
 /* ---- order by expiry ----------------------------------------------- */
@@ -424,11 +513,9 @@ struct entry *table_insert(struct table *table, const struct address *address,
 		slot_put(table, entry);
 		return NULL;
 	}
-	if (++table->count > table->round + table->split)
-		split_one(table);
-	uint32_t *head = bucket(table, bucket_of(table, address));
-	entry->hash_next = *head;
-	*head = entry->index;
+	hash_link(table, entry);
+	table->count++;
+	grow(table);
 	return entry;
 }
 
@@ -443,7 +530,7 @@ void table_remove(struct table *table, struct entry *entry)
 	table_leave_user(table, entry);
 	table_clear_dirty(table, entry);
 	callers_drop(table->callers, entry->caller);
-	free(entry->who);
+	who_free(entry->who);
 	slot_put(table, entry);
 	table->count--;
 }

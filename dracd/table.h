@@ -22,7 +22,8 @@ enum entry_flag {
 	ENTRY_PENDING = 2,  /* in a turn that is not yet published */
 	ENTRY_REMOVING = 4, /* and that turn removes it */
 	ENTRY_LEAVING = 8,  /* expired, and in the slice under way */
-	ENTRY_STALE = 16,   /* the maps do not know of a clock step yet */
+	ENTRY_SEEN = 16,    /* and twice that, and four times: see mapdiff.c */
+	ENTRY_STALE = 128,  /* the maps do not know of a clock step yet */
 };
 
 struct entry {
@@ -53,13 +54,22 @@ uint32_t entry_adds(const struct entry *entry);
 uint32_t table_count(const struct table *table);
 struct entry *table_find(struct table *table, const struct address *address);
 /*
- * For many lookups in a row: called for all of them, the one and then the
- * other, they let the memory come while something else is done.
+ * While nobody waits for an answer: in between insertions may take long, all
+ * of them together take less time.
+ */
+void table_begin_filling(struct table *table);
+void table_end_filling(struct table *table);
+/*
+ * For many lookups in a row: called for all of them, one after the other, they
+ * let the memory come while something else is done: the bucket, its first
+ * entry, and the second one.
  */
 void table_prefetch_bucket(const struct table *table,
 			   const struct address *address);
 void table_prefetch_entry(const struct table *table,
 			  const struct address *address);
+void table_prefetch_next(const struct table *table,
+			 const struct address *address);
 /* The address must not be in the table yet. NULL: out of memory. */
 struct entry *table_insert(struct table *table, const struct address *address,
 			   int64_t expiry_s);

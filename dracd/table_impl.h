@@ -29,6 +29,8 @@ struct table {
 	uint32_t used; /* slots ever handed out; slot 0 is never */
 	uint32_t free; /* list through hash_next */
 	uint32_t count;
+	bool filling;
+	uint32_t first_block, blocks; /* slabs from table_begin_filling() */
 
 	uint32_t **chunk; /* bucket b is chunk[b / CHUNK][b % CHUNK] */
 	uint32_t chunks, chunk_room;

@@ -60,7 +60,7 @@ void turn_reply(struct turn *turn, struct request *request,
 {
 	if (!request->silent)
 		turn->answer(request, outcome, expiry_s);
-	free(request->who);
+	who_free(request->who);
 	request->who = NULL;
 }
 

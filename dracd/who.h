@@ -21,6 +21,7 @@ bool who_create(struct who **who, const char *user, size_t user_len,
 		const char *service, size_t service_len);
 /* For an entry without names. NULL: out of memory. */
 struct who *who_nameless(void);
+void who_free(struct who *who); /* NULL is fine */
 
 /* Never NULL. */
 const char *who_user(const struct who *who);

@@ -2,6 +2,7 @@
 #include "address.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/un.h>
@@ -178,6 +179,39 @@ static void what_is_no_address(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++)
 		if (address_from_text(&a, rows[i]))
 			fail_msg("\"%s\" is taken", rows[i]);
+}
+
+/* Of the characters of dotted quads, mostly wrong. */
+static void quads_agree_with_inet_pton(void **state)
+{
+	static const char letters[] = "0123456789..........125:x";
+	int right = 0;
+
+	(void)state;
+	srandom(2);
+	for (int i = 0; i < 20 * RANDOM_ROUNDS; i++) {
+		char text[18];
+		struct in_addr in;
+		struct address a;
+		size_t len = (size_t)random() % (sizeof text - 1);
+
+		for (size_t at = 0; at < len; at++)
+			text[at] =
+			    i % 2 && at % 2
+				? '.'
+				: letters[random() % (long)strlen(letters)];
+		text[len] = '\0';
+		bool theirs = inet_pton(AF_INET, text, &in) == 1;
+		if (strchr(text, ':') != NULL)
+			continue; /* IPv6, perhaps */
+		assert_int_equal(address_from_text(&a, text), theirs);
+		if (!theirs)
+			continue;
+		right++;
+		assert_memory_equal(a.byte + 12, &in, sizeof in);
+		assert_true(address_is_v4(&a));
+	}
+	assert_in_range(right, 10, INT_MAX);
 }
 
 static void from_other_forms(void **state)
@@ -381,6 +415,7 @@ int main(void)
 	    cmocka_unit_test(text_agrees_with_inet_ntop),
 	    cmocka_unit_test(keys_of_a_map),
 	    cmocka_unit_test(what_is_no_address),
+	    cmocka_unit_test(quads_agree_with_inet_pton),
 	    cmocka_unit_test(from_other_forms),
 	    cmocka_unit_test(v4_is_told_from_v6),
 	    cmocka_unit_test(prefix_holds),

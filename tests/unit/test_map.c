@@ -143,6 +143,45 @@ static void walked(void **state)
 	end();
 }
 
+static int count_longest(void *context, const void *key, size_t key_len,
+			 const void *value, size_t value_len)
+{
+	size_t *longest = context;
+
+	(void)key;
+	(void)key_len;
+	(void)value;
+	if (value_len > *longest)
+		*longest = value_len;
+	return 0;
+}
+
+/* Somebody has put what is none of ours, larger than all we read at once. */
+static void walked_past_large_values(void **state)
+{
+	enum { LARGE = 3 * 1000 * 1000 };
+	size_t longest = 0;
+	char name[] = "x";
+	DB *db;
+	DBT key = {.data = name, .size = 1}, value = {.size = LARGE};
+
+	(void)state;
+	begin();
+	assert_int_equal(put("192.0.2.1", EXPIRY_S), 0);
+	assert_int_equal(map_sync(map), 0);
+	end();
+	assert_int_equal(db_create(&db, NULL, 0), 0);
+	assert_int_equal(db->open(db, NULL, PATH, NULL, DB_BTREE, 0, 0), 0);
+	value.data = calloc(1, LARGE);
+	assert_int_equal(db->put(db, NULL, &key, &value, 0), 0);
+	free(value.data);
+	db->close(db, 0);
+	begin();
+	assert_int_equal(map_walk(map, count_longest, &longest), 0);
+	assert_int_equal(longest, LARGE);
+	end();
+}
+
 /* ---- who may write ---- */
 
 static void reader_and_writer(void **state)
@@ -412,6 +451,7 @@ int main(void)
 	    cmocka_unit_test_setup(with_nuls, setup),
 	    cmocka_unit_test_setup(of_type_hash, setup),
 	    cmocka_unit_test_setup(walked, setup),
+	    cmocka_unit_test_setup(walked_past_large_values, setup),
 	    cmocka_unit_test_setup(reader_and_writer, setup),
 	    cmocka_unit_test_setup(one_writer, setup),
 	    cmocka_unit_test_setup(removed_or_replaced, setup),

@@ -209,19 +209,23 @@ static void model_run(void **state)
 
 /* ---- large ---- */
 
-static void growth(void **state)
+/* filling: as at the start, until three quarters are there. */
+static void grow(bool filling)
 {
 	struct table *table = table_create();
 	struct entry **entry = calloc(MANY, sizeof(*entry));
 	int64_t last_s = 0;
 	uint32_t count = 0;
 
-	(void)state;
 	assert_non_null(table);
 	assert_non_null(entry);
+	if (filling)
+		table_begin_filling(table);
 	for (uint32_t i = 0; i < MANY; i++) {
 		struct address address = address_of(i);
 
+		if (filling && i == MANY / 4 * 3)
+			table_end_filling(table);
 		assert_null(table_find(table, &address));
 		entry[i] =
 		    table_insert(table, &address, (int64_t)(i * 7919U % 1800));
@@ -252,6 +256,18 @@ static void growth(void **state)
 	}
 	free(entry);
 	table_free(table);
+}
+
+static void growth(void **state)
+{
+	(void)state;
+	grow(false);
+}
+
+static void growth_at_the_start(void **state)
+{
+	(void)state;
+	grow(true);
 }
 
 /* ---- seconds ---- */
@@ -425,6 +441,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(model_run),
 	    cmocka_unit_test(growth),
+	    cmocka_unit_test(growth_at_the_start),
 	    cmocka_unit_test(next_over_seconds),
 	    cmocka_unit_test(a_second_that_comes_back),
 	    cmocka_unit_test(walk_and_remove),
