@@ -42,7 +42,7 @@ endif
 HARDEN     = -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
 SANFLAGS   = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 
-DEPS       = libtirpc libconfuse zlib
+DEPS       = libtirpc libconfuse libdeflate
 SYSTEMD   := $(shell $(PKG_CONFIG) --exists libsystemd && echo libsystemd)
 LMDB      := $(shell $(PKG_CONFIG) --exists lmdb && echo lmdb)
 # Only its headers: libdrac/sign.c loads it where a key is used.
@@ -102,7 +102,7 @@ MANUALS    = $(wildcard man/*.[1-8])
 
 # What apt installs: compilers, libraries and test tools, never a server.
 BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
-             libwrap0-dev libconfuse-dev zlib1g-dev libbsd-dev libsystemd-dev \
+             libwrap0-dev libconfuse-dev libdeflate-dev zlib1g-dev libbsd-dev libsystemd-dev \
              liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev libssl-dev
 TEST_DEPS  = libcmocka-dev python3 python3-pytest python3-prometheus-client db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
@@ -174,7 +174,7 @@ $(B)/dovecot/libdrac_settings.so: integrations/dovecot/drac-plugin.c
 $(B)/unit/%: tests/unit/%.c $(ROOM_OBJ) $(COMMON_OBJ) $(B)/libdrac.a
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) -Idracd $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(ROOM_OBJ) $(COMMON_OBJ) \
-	    $(B)/libdrac.a $(DRACD_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
+	    $(B)/libdrac.a $(DRACD_LIBS) $(shell $(PKG_CONFIG) --libs cmocka zlib)
 # Real PAM loads the module, here a sanitized one, whose sanitizer has to find
 # libtirpc when the program starts.
 $(B)/unit/test_pam_drac: tests/unit/test_pam_drac.c $(B)/pam_drac.so

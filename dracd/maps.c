@@ -5,11 +5,11 @@
 #include "maps.h"
 
 #include <errno.h>
+#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "crc.h"
 #include "log.h"
 #include "map.h"
 #include "mapfile.h"
@@ -24,7 +24,7 @@ static uint32_t stamp_boot(uint32_t stamp)
 {
 	char boot[TIMEBASE_BOOT_MAX];
 	timebase_boot(boot);
-	return crc_of(stamp, boot, strlen(boot));
+	return libdeflate_crc32(stamp, boot, strlen(boot));
 }
 
 uint32_t maps_stamp(const struct config *config)
@@ -35,7 +35,7 @@ uint32_t maps_stamp(const struct config *config)
 		stat(config->maps[i].path, &st);
 		const int64_t facts[] = {(int64_t)st.st_ino, st.st_size,
 					 st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
-		stamp = crc_of(stamp, facts, sizeof(facts));
+		stamp = libdeflate_crc32(stamp, facts, sizeof(facts));
 	}
 	return stamp ? stamp : 1;
 }

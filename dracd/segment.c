@@ -5,9 +5,8 @@
 #include "segment.h"
 
 #include <endian.h>
+#include <libdeflate.h>
 #include <string.h>
-
-#include "crc.h"
 
 static const char magic[8] = "DRACDJNL";
 
@@ -66,7 +65,7 @@ static int64_t get64(const uint8_t *at)
 
 static uint32_t checksum(uint32_t number, const uint8_t *data, size_t len)
 {
-	return crc_of(number, data, len);
+	return libdeflate_crc32(number, data, len);
 }
 
 void segment_header_write(uint8_t out[SEGMENT_HEADER], uint32_t number)
