@@ -205,7 +205,7 @@ fuzz_programs = $(foreach f,$(1),$(B)/unit/test_fuzz_$(f) $(B)/fuzz_$(f))
 FUZZ_DRACD = $(filter-out $(FUZZ_WATCH) $(FUZZ_CTL) $(FUZZ_LIB),$(FUZZ))
 $(call fuzz_programs,$(FUZZ_DRACD)): $(ROOM_OBJ)
 $(call fuzz_programs,$(FUZZ_DRACD)): private CPPFLAGS += -Idracd
-$(call fuzz_programs,$(FUZZ_DRACD)): private FUZZ_LIBS = $(DRACD_LIBS)
+$(call fuzz_programs,$(FUZZ_DRACD)): private FUZZ_LIBS = $(DRACD_LIBS) $(shell $(PKG_CONFIG) --libs zlib)
 $(call fuzz_programs,$(FUZZ_LIB)): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): $(CTL_OBJ)
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): private CPPFLAGS += -Idracctl
