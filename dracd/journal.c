@@ -36,7 +36,7 @@ struct segment {
 	uint64_t bytes;
 	uint32_t live; /* entries whose newest record is here */
 	bool exists;
-	bool damaged; /* renamed, not removed, in the end */
+	bool damaged;    /* renamed, not removed, in the end */
 	int64_t moved_s; /* what its times lack: the steps since, at replay */
 };
 
