@@ -39,9 +39,8 @@ WARN       = -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
 ifdef CI
 WARN      += -Werror
 endif
-HARDEN     = -fstack-protector-strong
-SANFLAGS   = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
-             -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+HARDEN     = -fstack-protector-strong $(if $(SAN),,-D_FORTIFY_SOURCE=2)
+SANFLAGS   = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 
 DEPS       = libtirpc libconfuse zlib
 SYSTEMD   := $(shell $(PKG_CONFIG) --exists libsystemd && echo libsystemd)
@@ -85,6 +84,7 @@ FUZZ_WATCH = patterns cyrus
 CTL_OBJ    = $(patsubst %.c,$(OBJ)/%.o,$(filter-out %/main.c,$(wildcard dracctl/*.c))) \
              $(COMMON_OBJ) $(OBJ)/dracd/text.o
 FUZZ_CTL   = import
+FUZZ_LIB   = server
 HOOKS      = $(B)/dracexec $(if $(WATCH),$(B)/dracwatch) \
              $(if $(SAN),,$(if $(PAM),$(B)/pam_drac.so) \
              $(if $(DOVECOT),$(DOVECOT_SO)))
@@ -106,6 +106,7 @@ BUILD_DEPS = build-essential pkg-config rpcsvc-proto libtirpc-dev libdb5.3-dev \
              liblmdb-dev libpam0g-dev libpcre2-dev libjansson-dev libssl-dev
 TEST_DEPS  = libcmocka-dev python3 python3-pytest python3-prometheus-client db5.3-util iproute2 m4 openssl strace
 LINT_DEPS  = clang clang-format clang-tidy mandoc
+BENCH_DEPS = python3 valgrind
 FUZZ_DEPS  = clang libclang-rt-14-dev
 
 all: $(B)/dracd $(B)/rpc.dracd $(B)/libdrac.so $(B)/libdrac.a $(if $(CTL),$(B)/dracctl) $(HOOKS)
@@ -160,7 +161,7 @@ $(B)/pam_drac.so: $(PAM_OBJ) integrations/pam/pam_drac.map $(B)/libdrac.a
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -shared -Wl,-z,nodelete \
 	    -Wl,--version-script=integrations/pam/pam_drac.map -o $@ $(PAM_OBJ) $(IN_HOOK) -lpam
 # Dovecot's headers are not clean under WARN.
-DOVECOT_CC = $(CC) -std=gnu11 $(CFLAGS) -Wall -Wextra $(if $(CI),-Werror) $(HARDEN) -D_FORTIFY_SOURCE=2 \
+DOVECOT_CC = $(CC) -std=gnu11 $(CFLAGS) -Wall -Wextra $(if $(CI),-Werror) $(HARDEN) \
              -fPIC $(LDFLAGS) -shared -DHAVE_CONFIG_H -isystem $(DOVECOT_INCLUDE) -Ilibdrac
 $(B)/dovecot/lib99_drac_plugin.so: integrations/dovecot/drac-plugin.c $(B)/libdrac.a
 	@mkdir -p $(@D)
@@ -201,10 +202,11 @@ $(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libdrac.a
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -MMD -MP -o $@ $< $(filter %.o,$^) \
 	    $(B)/libdrac.a $(FUZZ_LIBS)
 fuzz_programs = $(foreach f,$(1),$(B)/unit/test_fuzz_$(f) $(B)/fuzz_$(f))
-FUZZ_DRACD = $(filter-out $(FUZZ_WATCH) $(FUZZ_CTL),$(FUZZ))
+FUZZ_DRACD = $(filter-out $(FUZZ_WATCH) $(FUZZ_CTL) $(FUZZ_LIB),$(FUZZ))
 $(call fuzz_programs,$(FUZZ_DRACD)): $(ROOM_OBJ)
 $(call fuzz_programs,$(FUZZ_DRACD)): private CPPFLAGS += -Idracd
 $(call fuzz_programs,$(FUZZ_DRACD)): private FUZZ_LIBS = $(DRACD_LIBS)
+$(call fuzz_programs,$(FUZZ_LIB)): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): $(CTL_OBJ)
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): private CPPFLAGS += -Idracctl
 $(call fuzz_programs,$(filter $(FUZZ_CTL),$(FUZZ))): private FUZZ_LIBS = $(LIBDRAC_LIBS) -lpthread \
@@ -258,17 +260,66 @@ check: test-deps
 	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
 	@DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check
 
+# The long form of tests that break what the daemon stands on: each call that
+# writes, each allocation, power, and answers against a model. DRACD_SEED
+# repeats a run.
+torture: test-deps
+	$(MAKE) --no-print-directory -j$(JOBS) tests-build
+	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
+	@TORTURE=1 DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check \
+	    $(wildcard $(patsubst %,tests/integration/test_%.py,crash instants model power))
+
 # What comes from outside, as bad as libFuzzer can make it: a minute each, two
 # at a time. FUZZ="rpc journal" FUZZ_SECONDS=600 for some of them and longer.
 FUZZ_SECONDS ?= 60
 fuzz: ; @tests/deps $(BUILD_DEPS) $(FUZZ_DEPS)
 	@$(MAKE) --no-print-directory -j$(JOBS) CC=clang B=$(B)/fuzz SAN=fuzzer-no-link,address,undefined fuzz-build
 	@tests/fuzz/run $(B)/fuzz $(FUZZ_SECONDS) $(FUZZ)
+fuzz-nightly: ; @$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 
-# A row of figures takes half a second; all of it about eight minutes.
-# PEER=address:port measures another drac server instead.
-bench: all $(B)/tools/dracload $(B)/tools/draconce
-	DRACD_BUILD=$(B) PEER=$(PEER) $(PYTHON) tests/bench/bench
+# Attacks of 5 s each, and what others see meanwhile.
+hostile: test-deps all $(B)/tools/dracload $(B)/tools/dracflood
+	HOSTILE_SECONDS=5 DRACD_BUILD=$(B) $(PYTHON) -m pytest -q -p no:cacheprovider tests/integration/test_hostile.py
+
+# What the tests run, by file; what they do not stands in uncovered.txt. No
+# FORTIFY_SOURCE, which needs an optimizer, and that would move lines together.
+coverage: test-deps
+	tests/servers/fetch
+	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/coverage CFLAGS='-O0 -g' \
+	    HARDEN='--coverage -fprofile-update=atomic' tests-build
+	@$(PYTHON) tests/coverage $(B)/coverage
+
+# Memcheck, half an hour. MEMCHECK="session test_map" for some of it.
+valgrind: test-deps
+	@tests/deps valgrind
+	@$(MAKE) --no-print-directory -j$(JOBS) tests-build
+	@$(PYTHON) tests/valgrind $(B) $(MEMCHECK)
+
+# Threads of the library and of the daemon. Not what counts threads: the
+# sanitizer has one more.
+tsan: test-deps
+	tests/servers/fetch base
+	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/tsan SAN=thread tests-build
+	@TSAN_OPTIONS='suppressions=$(CURDIR)/tests/tsan.supp print_suppressions=0' \
+	    DRACD_BUILD=$(B)/tsan $(PYTHON) tests/check \
+	    -k '(test_libdrac or test_life or test_v3 or test_disk_full) and not test_descriptors'
+
+# An hour of everything that a long life brings: SOAK_SECONDS=600 for less.
+SOAK_SECONDS ?= 3600
+soak: test-deps
+	@$(MAKE) --no-print-directory -j$(JOBS) $(B)/dracd $(B)/tools/dracload $(B)/tools/mapput
+	@DRACD_BUILD=$(B) SOAK_SECONDS=$(SOAK_SECONDS) $(PYTHON) tests/soak/soak
+
+# About nine minutes. PARTS="rates million": some parts (tests/bench/bench has the
+# list); BENCH_QUICK=1: only to see that they work; PEER=host:port: beside another
+# drac server. Table, text and plots are left in build/bench.
+bench: bench-build
+	@DRACD_BUILD=$(B) PEER="$(PEER)" PARTS="$(PARTS)" $(PYTHON) tests/bench/bench
+# The plots alone, and those against entries, up to ten million: 2 GB of memory.
+bench-scaling: bench-build
+	@DRACD_BUILD=$(B) PARTS="callers entries" $(PYTHON) tests/bench/bench
+bench-build: ; @tests/deps $(BUILD_DEPS) $(BENCH_DEPS)
+	@$(MAKE) -s --no-print-directory -j$(JOBS) $(B)/dracd $(B)/tools/dracload $(B)/tools/draconce $(B)/preload/slowsync.so
 
 # Layout, clang-tidy, both compilers with warnings as errors, manuals.
 lint: ; @tests/deps $(BUILD_DEPS) $(TEST_DEPS) $(LINT_DEPS)
@@ -356,5 +407,5 @@ uninstall:
 
 clean:
 	rm -rf $(B)
-.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check bench fuzz lint install install-hooks uninstall clean
+.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check coverage valgrind tsan bench bench-build bench-scaling fuzz fuzz-nightly torture soak hostile lint install install-hooks uninstall clean
 .DELETE_ON_ERROR:

@@ -168,6 +168,7 @@ static void print_cell(const char *text, int room, bool pad)
 void columns_begin(struct columns *columns, int64_t now_s)
 {
 	columns->now_s = now_s;
+	columns->adds = 0;
 	for (int i = 0; i < COLUMNS_COUNT; i++)
 		columns->width[i] = (int)strlen(titles[i]);
 	columns->width[LEFT] = LEFT_WIDTH;

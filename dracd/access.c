@@ -44,7 +44,7 @@ struct stamp {
 struct slot {
 	struct address caller;
 	uint8_t ways;    /* to write: of allow.h, and KNOWN */
-	uint8_t reading; /* whether it may, and KNOWN */
+	uint8_t reading; /* ways in which it may, and KNOWN */
 };
 enum { KNOWN = 0x80 };
 
@@ -308,14 +308,20 @@ static unsigned decide(const struct access *access,
 	return ways == 0 || hosts_agree(access, caller) ? ways : 0;
 }
 
-static bool decide_reading(const struct access *access,
-			   const struct address *caller)
+/*
+ * In which ways the caller may read. Another host not by UDP: its address may
+ * be forged, and it would be sent more than we have been.
+ */
+static unsigned decide_reading(const struct access *access,
+			       const struct address *caller)
 {
-	bool listed = is_own(&access->own, caller);
+	unsigned ways =
+	    is_own(&access->own, caller) ? ALLOW_UDP | ALLOW_TCP : 0;
 
-	for (size_t i = 0; i < access->reader_count && !listed; i++)
-		listed = prefix_contains(&access->readers[i], caller);
-	return listed && hosts_agree(access, caller);
+	for (size_t i = 0; i < access->reader_count && ways == 0; i++)
+		if (prefix_contains(&access->readers[i], caller))
+			ways = ALLOW_TCP;
+	return ways == 0 || hosts_agree(access, caller) ? ways : 0;
 }
 
 /* Of this caller, perhaps without verdicts. */
@@ -338,14 +344,20 @@ static unsigned ways_of(struct access *access, const struct address *caller)
 	return slot->ways;
 }
 
-bool access_may_read(struct access *access, const struct address *caller)
+const char *access_reading_denial(struct access *access,
+				  const struct origin *origin)
 {
-	struct slot *slot = slot_for(access, caller);
+	struct slot *slot = slot_for(access, &origin->caller);
+	bool may_be_forged = origin->datagram && origin->key == NULL;
 
 	if (slot->reading == 0)
 		slot->reading =
-		    (uint8_t)(KNOWN | decide_reading(access, caller));
-	return slot->reading != KNOWN;
+		    (uint8_t)(KNOWN | decide_reading(access, &origin->caller));
+	if (slot->reading & (may_be_forged ? ALLOW_UDP : ALLOW_TCP))
+		return NULL;
+	return slot->reading != KNOWN
+		   ? "may not read by UDP: use TCP"
+		   : "may not read: neither of this host nor in read-allow";
 }
 
 void access_unsigned(struct access *access, struct origin *origin)

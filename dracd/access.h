@@ -56,8 +56,12 @@ bool access_names_others(const struct access *access);
 void access_unsigned(struct access *access, struct origin *origin);
 /* The same once more when the call is found to be signed, by origin->key. */
 void access_signed(struct access *access, struct origin *origin);
-/* The verdict for one who only reads, signed or not. */
-bool access_may_read(struct access *access, const struct address *caller);
+/*
+ * Why one who only reads may not; NULL: he may. Another host than this one
+ * only where its address cannot be forged: by TCP, or signed.
+ */
+const char *access_reading_denial(struct access *access,
+				  const struct origin *origin);
 
 /*
  * A verdict for the peer of a connected AF_UNIX socket: root, the daemon's

@@ -25,7 +25,8 @@ struct audit {
 	struct events *events;
 	struct budget lines, debug_lines, denials;
 	/* one for each reason, so that none hides another */
-	struct log_limit caller_denied, address_denied, limit_reached;
+	struct log_limit caller_denied, address_denied, key_denied;
+	struct log_limit limit_reached;
 };
 
 struct audit *audit_create(void)
@@ -200,6 +201,16 @@ void audit_deny(struct audit *audit, const struct address *caller,
 			  "deny address=%s caller=%s reason=\"%s\"",
 			  address_text(address, text), caller_text(caller, by),
 			  reason);
+}
+
+void audit_deny_key(struct audit *audit, const struct address *caller,
+		    const char *key, const char *reason)
+{
+	char by[CALLER_TEXT_MAX];
+	note_denial(audit, caller, NULL, NULL);
+	if (log_allowed(&audit->key_denied))
+		log_write(LOG_WARNING, "deny caller=%s key=%s reason=\"%s\"",
+			  caller_text(caller, by), key ? key : "?", reason);
 }
 
 void audit_deny_limit(struct audit *audit, const struct address *caller,

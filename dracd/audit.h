@@ -32,6 +32,9 @@ void audit_expire(struct audit *audit, const struct entry *entry,
 /* The caller may not; address: NULL, or what may not relay. */
 void audit_deny(struct audit *audit, const struct address *caller,
 		const struct address *address, const char *reason);
+/* A call that is not signed as it should be; key: as it says, or NULL. */
+void audit_deny_key(struct audit *audit, const struct address *caller,
+		    const char *key, const char *reason);
 /* A user has reached max-addresses-per-user. */
 void audit_deny_limit(struct audit *audit, const struct address *caller,
 		      const struct address *address, const struct who *who,

@@ -41,6 +41,7 @@ struct chores {
 	bool busy;              /* the last slice was not the last */
 	bool resync;
 	bool untidy;
+	uint32_t slot; /* the last one looked at after a failed flush */
 };
 
 struct chores *chores_create(struct table *table, struct journal *journal,
@@ -276,20 +277,46 @@ void chores_resync(struct chores *chores)
 /* ---- journal --------------------------------------------------------------
  */
 
+/* What counts on segments that a failed flush left in doubt. */
+static bool look_for_suspect(struct chores *chores, struct entry **entry)
+{
+	if (++chores->slot > table_slots(chores->table)) {
+		chores->slot = 0;
+		return false;
+	}
+	*entry = table_at(chores->table, chores->slot);
+	if (*entry != NULL &&
+	    (*entry)->segment > journal_suspect(chores->journal))
+		*entry = NULL;
+	return true;
+}
+
+/* What counts on the oldest segment of a journal that has become long. */
+static bool look_for_survivor(struct chores *chores, struct entry **entry)
+{
+	struct address address;
+	uint32_t segment;
+	if (!journal_survivor(chores->journal, &address, &segment))
+		return false;
+	*entry = table_find(chores->table, &address);
+	if (*entry != NULL && (*entry)->segment != segment)
+		*entry = NULL;
+	return true;
+}
+
 static int collect_survivors(struct chores *chores,
 			     struct entry *found[TIDY_SLICE])
 {
 	int count = 0;
+	bool suspect = journal_suspect(chores->journal) != 0;
 	chores->untidy = false;
 	for (int looked = 0; looked < TIDY_LOOK && count < TIDY_SLICE;
 	     looked++) {
-		struct address address;
-		uint32_t segment;
-		if (!journal_survivor(chores->journal, &address, &segment))
+		struct entry *entry;
+		if (!(suspect ? look_for_suspect(chores, &entry)
+			      : look_for_survivor(chores, &entry)))
 			return count;
-		struct entry *entry = table_find(chores->table, &address);
-		if (entry == NULL || entry->segment != segment ||
-		    (entry->flags & ENTRY_PENDING))
+		if (entry == NULL || (entry->flags & ENTRY_PENDING))
 			continue;
 		struct record record = record_of(chores->table, entry);
 		if (!journal_add(chores->journal, &record))

@@ -1,14 +1,16 @@
 /*
  * flush: see flush.h. Shares with the loop: a queue under a mutex that is held
- * for pointer moves only, and one atomic flag. Never logs more than a line an
+ * for pointer moves only, and atomic numbers. Never logs more than a line an
  * error; never touches what the loop owns.
  */
 #include "flush.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,13 +18,19 @@
 
 #include "log.h"
 
-enum { FLUSH_INTERVAL_S = 1 };
+enum { FLUSH_INTERVAL_S = 1, ASIDE_MAX = 64 };
 
-/* A segment that has been written in full, or a name to remove. */
+enum work { SYNC, REMOVE, SET_ASIDE };
+
 struct job {
 	struct job *next;
-	int fd; /* -1: remove name */
+	enum work work;
+	int fd; /* SYNC: of a segment written in full; -1: by its name */
 	char name[];
+};
+
+struct queue {
+	struct job *first, **last;
 };
 
 struct flush {
@@ -34,9 +42,34 @@ struct flush {
 	int fd;       /* of the active segment, or -1 */
 	bool created; /* the directory has a name more */
 	bool stop;
-	struct job *first, **last;
+	unsigned mended; /* so many failures are of no account any more */
+	struct queue queue;
+	/* the thread's: what is to be removed, in this order */
+	struct queue old;
 	atomic_bool dirty;
+	atomic_uint failures;
 };
+
+static void queue_init(struct queue *queue)
+{
+	queue->first = NULL;
+	queue->last = &queue->first;
+}
+
+static void append(struct queue *queue, struct job *job)
+{
+	job->next = NULL;
+	*queue->last = job;
+	queue->last = &job->next;
+}
+
+static struct job *take(struct queue *queue)
+{
+	struct job *job = queue->first;
+	if (job != NULL && (queue->first = job->next) == NULL)
+		queue_init(queue);
+	return job;
+}
 
 static bool sync_data(int fd)
 {
@@ -50,65 +83,133 @@ static bool sync_data(int fd)
 	return false;
 }
 
-static void remove_name(const struct flush *flush, const char *name)
+static bool sync_job(const struct flush *flush, const struct job *job)
 {
-	if (unlinkat(flush->dir_fd, name, 0) != 0 && errno != ENOENT)
-		log_errno(LOG_WARNING, "journal segment=%s cannot be removed",
-			  name);
+	int fd = job->fd;
+	if (fd < 0)
+		fd = openat(flush->dir_fd, job->name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT;
+	bool done = sync_data(fd);
+	close(fd);
+	return done;
+}
+
+static bool sync_directory(const struct flush *flush)
+{
+	static struct log_limit limit;
+	if (fsync(flush->dir_fd) == 0)
+		return true;
+	if (log_allowed(&limit))
+		log_errno(LOG_ERR, "journal directory cannot be flushed");
+	return false;
+}
+
+static bool set_aside(const struct flush *flush, const char *name)
+{
+	char aside[ASIDE_MAX];
+	snprintf(aside, sizeof(aside), "%s.damaged", name);
+	if (renameat(flush->dir_fd, name, flush->dir_fd, aside) != 0)
+		return false;
+	log_write(LOG_NOTICE,
+		  "journal segment=%s set aside as %s; it may be removed", name,
+		  aside);
+	return true;
+}
+
+static bool remove_one(const struct flush *flush, const struct job *job)
+{
+	static struct log_limit limit;
+	bool done = job->work == SET_ASIDE
+			? set_aside(flush, job->name)
+			: unlinkat(flush->dir_fd, job->name, 0) == 0;
+	if (!done && errno != ENOENT) {
+		if (log_allowed(&limit))
+			log_errno(LOG_WARNING,
+				  "journal segment=%s cannot be removed",
+				  job->name);
+		return false;
+	}
+	return sync_directory(flush);
+}
+
+/*
+ * Each is gone for good before the next one goes: it may hold the put that a
+ * later one takes back.
+ */
+static void remove_old(struct flush *flush)
+{
+	while (flush->old.first != NULL && remove_one(flush, flush->old.first))
+		free(take(&flush->old));
 }
 
 /*
  * One round, without the mutex: what was waiting when it began. Nothing is
- * removed before all that may have taken its place is on the disk.
+ * removed before all that may have taken its place is on the disk. False: the
+ * directory has to be flushed once more.
  */
-static void flush_all(struct flush *flush, struct job *jobs, int fd,
-		      bool created)
+static bool flush_all(struct flush *flush, struct queue *queue, int fd,
+		      bool created, unsigned mended)
 {
-	for (struct job *job = jobs; job != NULL; job = job->next)
-		if (job->fd >= 0) {
-			sync_data(job->fd);
-			close(job->fd);
+	bool done = true;
+	struct job *job;
+	while ((job = take(queue)) != NULL) {
+		if (job->work != SYNC) {
+			append(&flush->old, job);
+			continue;
 		}
-	if (fd >= 0 && atomic_exchange(&flush->dirty, false) && !sync_data(fd))
-		flush_dirty(flush); /* again in the next round */
-	if (created && fsync(flush->dir_fd) != 0)
-		log_errno(LOG_ERR, "journal directory cannot be flushed");
-	while (jobs != NULL) {
-		struct job *next = jobs->next;
-		if (jobs->fd < 0)
-			remove_name(flush, jobs->name);
-		free(jobs);
-		jobs = next;
+		done = sync_job(flush, job) && done;
+		free(job);
 	}
+	if (fd >= 0 && atomic_exchange(&flush->dirty, false) &&
+	    !sync_data(fd)) {
+		flush_dirty(flush); /* again in the next round */
+		done = false;
+	}
+	bool named = !created || sync_directory(flush);
+	if (!done || !named)
+		atomic_fetch_add(&flush->failures, 1);
+	else if (atomic_load(&flush->failures) == mended)
+		remove_old(flush);
+	return named;
 }
 
 static void *run(void *context)
 {
 	struct flush *flush = context;
+	struct timespec until;
 	pthread_mutex_lock(&flush->mutex);
+	while (!flush->stop && flush->fd < 0)
+		pthread_cond_wait(&flush->wake, &flush->mutex);
+	/* The first round at once: what was found has been waiting. */
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec -= FLUSH_INTERVAL_S;
 	for (bool stop = false; !stop;) {
-		struct timespec until;
-		clock_gettime(CLOCK_MONOTONIC, &until);
+		/* Counted from the round's beginning, however long it took. */
 		until.tv_sec += FLUSH_INTERVAL_S;
 		while (!flush->stop &&
 		       pthread_cond_timedwait(&flush->wake, &flush->mutex,
 					      &until) != ETIMEDOUT)
 			;
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		stop = flush->stop;
-		struct job *jobs = flush->first;
-		flush->first = NULL;
-		flush->last = &flush->first;
+		struct queue queue;
+		queue_init(&queue);
+		for (struct job *job; (job = take(&flush->queue)) != NULL;)
+			append(&queue, job);
 		/* a copy, so that the loop may retire the fd meanwhile */
 		int fd = flush->fd >= 0 && atomic_load(&flush->dirty)
 			     ? dup(flush->fd)
 			     : -1;
 		bool created = flush->created;
+		unsigned mended = flush->mended;
 		flush->created = false;
 		pthread_mutex_unlock(&flush->mutex);
-		flush_all(flush, jobs, fd, created);
+		bool named = flush_all(flush, &queue, fd, created, mended);
 		if (fd >= 0)
 			close(fd);
 		pthread_mutex_lock(&flush->mutex);
+		flush->created = flush->created || !named;
 	}
 	pthread_mutex_unlock(&flush->mutex);
 	return NULL;
@@ -121,7 +222,8 @@ struct flush *flush_start(int dir_fd)
 		return NULL;
 	flush->dir_fd = dir_fd;
 	flush->fd = -1;
-	flush->last = &flush->first;
+	queue_init(&flush->queue);
+	queue_init(&flush->old);
 	pthread_mutex_init(&flush->mutex, NULL);
 	pthread_condattr_t attributes;
 	pthread_condattr_init(&attributes);
@@ -152,43 +254,40 @@ void flush_stop(struct flush *flush)
 	pthread_join(flush->thread, NULL);
 	if (flush->fd >= 0)
 		close(flush->fd);
+	for (struct job *job; (job = take(&flush->old)) != NULL;)
+		free(job); /* the next start reads it once more */
 	pthread_cond_destroy(&flush->wake);
 	pthread_mutex_destroy(&flush->mutex);
 	free(flush);
 }
 
-static void append(struct flush *flush, struct job *job)
-{
-	*flush->last = job;
-	flush->last = &job->next;
-}
-
-static struct job *job_create(int fd, const char *name)
+/* False: out of memory. */
+static bool enqueue(struct flush *flush, enum work work, int fd,
+		    const char *name)
 {
 	size_t size = strlen(name) + 1;
 	struct job *job = malloc(sizeof(*job) + size);
-	if (job != NULL) {
-		job->next = NULL;
-		job->fd = fd;
-		memcpy(job->name, name, size);
-	}
-	return job;
+	if (job == NULL)
+		return false;
+	job->work = work;
+	job->fd = fd;
+	memcpy(job->name, name, size);
+	append(&flush->queue, job);
+	return true;
 }
 
 void flush_segment(struct flush *flush, int fd)
 {
 	pthread_mutex_lock(&flush->mutex);
-	if (flush->fd >= 0) {
-		struct job *job = job_create(flush->fd, "");
-		if (job != NULL) {
-			append(flush, job);
-		} else { /* out of memory: wait for the disk instead */
-			sync_data(flush->fd);
-			close(flush->fd);
-		}
+	if (flush->fd >= 0 && !enqueue(flush, SYNC, flush->fd, "")) {
+		/* out of memory: wait for the disk instead */
+		if (!sync_data(flush->fd))
+			atomic_fetch_add(&flush->failures, 1);
+		close(flush->fd);
 	}
 	flush->fd = fd;
 	flush->created = true;
+	pthread_cond_signal(&flush->wake);
 	pthread_mutex_unlock(&flush->mutex);
 }
 
@@ -197,14 +296,32 @@ void flush_dirty(struct flush *flush)
 	atomic_store(&flush->dirty, true);
 }
 
-void flush_unlink(struct flush *flush, const char *name)
+static bool enqueue_name(struct flush *flush, enum work work, const char *name)
 {
-	struct job *job = job_create(-1, name);
-	if (job == NULL) { /* out of memory: wait for the disk instead */
-		unlinkat(flush->dir_fd, name, 0);
-		return;
-	}
 	pthread_mutex_lock(&flush->mutex);
-	append(flush, job);
+	bool done = enqueue(flush, work, -1, name);
+	pthread_mutex_unlock(&flush->mutex);
+	return done;
+}
+
+bool flush_found(struct flush *flush, const char *name)
+{
+	return enqueue_name(flush, SYNC, name);
+}
+
+bool flush_remove(struct flush *flush, const char *name, bool damaged)
+{
+	return enqueue_name(flush, damaged ? SET_ASIDE : REMOVE, name);
+}
+
+unsigned flush_failures(const struct flush *flush)
+{
+	return atomic_load(&flush->failures);
+}
+
+void flush_mended(struct flush *flush, unsigned failures)
+{
+	pthread_mutex_lock(&flush->mutex);
+	flush->mended = failures;
 	pthread_mutex_unlock(&flush->mutex);
 }

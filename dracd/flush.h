@@ -25,7 +25,25 @@ void flush_stop(struct flush *flush);
 void flush_segment(struct flush *flush, int fd);
 /* There is something to flush; costs an atomic store. */
 void flush_dirty(struct flush *flush);
-/* Removes this name from the directory; the string is copied. */
-void flush_unlink(struct flush *flush, const char *name);
+/*
+ * This segment was there before: another process may have written it and
+ * ended without a flush. The string is copied; false: out of memory.
+ */
+bool flush_found(struct flush *flush, const char *name);
+/*
+ * Removes this segment, or sets it aside, after those named before it, when
+ * all that has been written by now is on the disk. As above.
+ */
+bool flush_remove(struct flush *flush, const char *name, bool damaged);
+
+/*
+ * How many rounds have failed. After one, what was written before it may never
+ * get to the disk, even if later rounds succeed: the kernel takes such pages
+ * for clean (fsync(2), "errors are reported once"). So nothing more is removed
+ * until flush_mended() says that so many are of no account any more: all that
+ * counts has been written anew since, and to another segment.
+ */
+unsigned flush_failures(const struct flush *flush);
+void flush_mended(struct flush *flush, unsigned failures);
 
 #endif

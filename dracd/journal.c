@@ -30,6 +30,7 @@ enum {
 	LONG_RECORD = 72,
 	LONG_BYTES = 4 * SEGMENT_BYTES,
 	LONG_SEGMENTS = 32,
+	MEND_INTERVAL_S = 60, /* a bad disk is not filled with copies */
 };
 
 struct segment {
@@ -49,6 +50,11 @@ struct journal {
 	struct segment *segment;
 	uint32_t first, count, room;
 	uint64_t bytes, live; /* of all of them */
+
+	/* after a failed flush, see journal_suspect() */
+	uint32_t suspect;
+	unsigned failures; /* seen so far */
+	int64_t mend_after_ns;
 
 	int fd;    /* the active one, O_APPEND */
 	bool torn; /* a failed write could not be cut off yet */
@@ -109,21 +115,23 @@ static void victim_close(struct journal *journal)
 	journal->victim = NULL;
 }
 
-static void dispose(struct journal *journal, uint32_t number,
+/* False: it is tried again later. */
+static bool dispose(struct journal *journal, uint32_t number,
 		    const struct segment *segment)
 {
-	char name[SEGMENT_NAME_MAX], aside[SEGMENT_NAME_MAX + 16];
+	char name[SEGMENT_NAME_MAX];
 	replay_name(name, number);
-	if (!segment->damaged) {
-		flush_unlink(journal->flush, name);
+	return !segment->exists ||
+	       flush_remove(journal->flush, name, segment->damaged);
+}
+
+static void check_suspect(struct journal *journal)
+{
+	if (journal->suspect == 0 || journal->first <= journal->suspect)
 		return;
-	}
-	snprintf(aside, sizeof(aside), "%s.damaged", name);
-	if (renameat(journal->dir_fd, name, journal->dir_fd, aside) == 0)
-		log_write(LOG_NOTICE,
-			  "journal segment=%s set aside as %s; it may be "
-			  "removed",
-			  name, aside);
+	journal->suspect = 0;
+	flush_mended(journal->flush, journal->failures);
+	log_write(LOG_NOTICE, "journal has been written anew");
 }
 
 /* Removes what is at the old end and says nothing any more. */
@@ -134,12 +142,12 @@ static void release(struct journal *journal)
 		return; /* still replaying */
 	while (gone + 1 < journal->count && journal->segment[gone].live == 0) {
 		struct segment *segment = &journal->segment[gone];
+		if (!dispose(journal, journal->first + gone, segment))
+			break;
 		if (journal->victim_number == journal->first + gone) {
 			victim_close(journal);
 			journal->victim_number = 0;
 		}
-		if (segment->exists)
-			dispose(journal, journal->first + gone, segment);
 		journal->bytes -= segment->bytes;
 		gone++;
 	}
@@ -149,6 +157,7 @@ static void release(struct journal *journal)
 	journal->count -= gone;
 	memmove(journal->segment, journal->segment + gone,
 		journal->count * sizeof(*journal->segment));
+	check_suspect(journal);
 }
 
 void journal_ref(struct journal *journal, uint32_t segment)
@@ -184,6 +193,15 @@ static size_t write_head(const struct journal *journal,
 	       segment_encode(head + SEGMENT_HEADER, number, &record);
 }
 
+/*
+ * Not a duplicate: an open file is told once that a write has failed, and each
+ * of the two threads must hear of it.
+ */
+static int open_for_flush(const struct journal *journal, const char *name)
+{
+	return openat(journal->dir_fd, name, O_WRONLY | O_CLOEXEC);
+}
+
 /* Begins the next segment: 0 or errno, and the active one stays as it is. */
 static int begin_segment(struct journal *journal)
 {
@@ -201,7 +219,7 @@ static int begin_segment(struct journal *journal)
 	ssize_t written = write(fd, head, len);
 	if (written != (ssize_t)len)
 		error = written < 0 ? errno : ENOSPC;
-	else if ((copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+	else if ((copy = open_for_flush(journal, name)) < 0)
 		error = errno;
 	else if (journal->durability == DURABILITY_DISK &&
 		 (fdatasync(fd) != 0 || fsync(journal->dir_fd) != 0))
@@ -256,8 +274,7 @@ static bool resume_segment(struct journal *journal)
 		return false;
 	journal->fd =
 	    openat(journal->dir_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC);
-	int copy =
-	    journal->fd >= 0 ? fcntl(journal->fd, F_DUPFD_CLOEXEC, 0) : -1;
+	int copy = journal->fd >= 0 ? open_for_flush(journal, name) : -1;
 	if (copy < 0)
 		return false;
 	flush_segment(journal->flush, copy);
@@ -364,6 +381,18 @@ static bool replay_all(struct journal *journal, bool initialize,
 	return done;
 }
 
+static bool flush_replayed(struct journal *journal)
+{
+	char name[SEGMENT_NAME_MAX];
+	bool done = true;
+	for (uint32_t i = 0; i < journal->count && done; i++) {
+		replay_name(name, journal->first + i);
+		done = !journal->segment[i].exists ||
+		       flush_found(journal->flush, name);
+	}
+	return done;
+}
+
 static bool lock_directory(struct journal *journal, const char *path)
 {
 	journal->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -404,7 +433,7 @@ struct journal *journal_open(const char *path, enum durability durability,
 		log_errno(LOG_CRIT, "journal: no thread for flushing");
 		goto fail;
 	}
-	error = begin_segment(journal);
+	error = flush_replayed(journal) ? begin_segment(journal) : ENOMEM;
 	if (error == 0)
 		return journal;
 	errno = error;
@@ -476,6 +505,7 @@ static int cut_back(struct journal *journal)
 {
 	off_t good = (off_t)segment_at(journal, active(journal))->bytes;
 	journal->torn = ftruncate(journal->fd, good) != 0;
+	flush_dirty(journal->flush);
 	return journal->torn ? errno : 0;
 }
 
@@ -518,7 +548,6 @@ bool journal_rollback(struct journal *journal, const struct journal_mark *mark)
 	journal->bytes -= mark->to - mark->from;
 	segment->bytes = mark->from;
 	cut_back(journal); /* or before the next write */
-	flush_dirty(journal->flush);
 	return !journal->torn;
 }
 
@@ -529,19 +558,46 @@ void journal_step(struct journal *journal, int64_t step_s)
 	flush_dirty(journal->flush);
 }
 
+static bool must_mend(const struct journal *journal)
+{
+	return flush_failures(journal->flush) != journal->failures &&
+	       clock_monotonic_ns() >= journal->mend_after_ns;
+}
+
+/* All that has been written is in doubt; the active segment is a new one. */
+static void mend(struct journal *journal, unsigned failures)
+{
+	journal->suspect = active(journal) - 1;
+	journal->failures = failures;
+	journal->mend_after_ns =
+	    clock_monotonic_ns() + MEND_INTERVAL_S * INT64_C(1000000000);
+	log_write(LOG_WARNING, "journal could not be flushed to disk and is "
+			       "written anew");
+	check_suspect(journal);
+}
+
 /* Between turns: the buffer is empty, nothing is half done. */
 void journal_tend(struct journal *journal)
 {
 	static struct log_limit limit;
-	if (segment_at(journal, active(journal))->bytes < SEGMENT_BYTES &&
-	    journal->step_s == 0)
+	bool mending = must_mend(journal);
+	unsigned failures = flush_failures(journal->flush);
+	if (!mending && journal->step_s == 0 &&
+	    segment_at(journal, active(journal))->bytes < SEGMENT_BYTES)
 		return;
 	int error = begin_segment(journal);
-	if (error != 0 && log_allowed(&limit)) {
+	if (error == 0 && mending) {
+		mend(journal, failures);
+	} else if (error != 0 && log_allowed(&limit)) {
 		errno = error;
 		log_errno(LOG_WARNING, "journal cannot begin a new segment; "
 				       "the present one grows on");
 	}
+}
+
+uint32_t journal_suspect(const struct journal *journal)
+{
+	return journal->suspect;
 }
 
 /* ---- survivors ------------------------------------------------------------

@@ -83,6 +83,13 @@ void journal_ref(struct journal *journal, uint32_t segment);
 void journal_unref(struct journal *journal, uint32_t segment);
 
 /*
+ * After a failed flush: the number of a segment. What is in it and in older
+ * ones may not be on the disk, and no segment is removed, until the records of
+ * all entries that count on them have been written anew. Otherwise 0.
+ */
+uint32_t journal_suspect(const struct journal *journal);
+
+/*
  * When the journal has become long for what it says, the oldest segment is
  * read again: true gives the next address in it whose record may have to be
  * written anew. Cheap when there is nothing to do.

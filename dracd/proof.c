@@ -5,11 +5,10 @@
 #include "proof.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "caller.h"
 #include "keys.h"
-#include "log.h"
 #include "rpc.h"
 #include "service.h"
 
@@ -18,14 +17,8 @@ static enum auth_stat refuse(struct service *service,
 			     const struct origin *origin, const char *name,
 			     enum auth_stat why, const char *reason)
 {
-	static struct log_limit limit;
-	char caller[CALLER_TEXT_MAX];
-
 	service->stats->denied++;
-	if (log_allowed(&limit))
-		log_write(LOG_WARNING, "deny caller=%s key=%s reason=\"%s\"",
-			  caller_text(&origin->caller, caller),
-			  name ? name : "?", reason);
+	audit_deny_key(service->audit, &origin->caller, name, reason);
 	return why;
 }
 

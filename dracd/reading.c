@@ -20,14 +20,14 @@ _Static_assert(PAGE_FIXED + DRAC3_PAGE_MAX * EVENT_MAX <= RPC_REPLY_MAX,
 
 static bool may_read(struct service *service, const struct origin *origin)
 {
-	bool may = origin->local
-		       ? origin->allowed
-		       : access_may_read(service->access, &origin->caller);
-	if (!may)
-		service_deny_caller(service, origin,
-				    "may not read: neither of this host nor in "
-				    "read-allow");
-	return may;
+	const char *denial = NULL;
+	if (!origin->local)
+		denial = access_reading_denial(service->access, origin);
+	else if (!origin->allowed)
+		denial = ACCESS_NOT_LISTED;
+	if (denial != NULL)
+		service_deny_caller(service, origin, denial);
+	return denial == NULL;
 }
 
 static enum service_result replied(bool encoded)

@@ -10,6 +10,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -45,6 +46,18 @@ bool rights_find(const struct config *config, struct identity *identity)
 	return true;
 }
 
+/* As long as a parent is not flushed, what it has may go when power fails. */
+static bool flush_parent(const char *path)
+{
+	char copy[PATH_MAX];
+	snprintf(copy, sizeof(copy), "%s", path);
+	int fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool done = fd >= 0 && fsync(fd) == 0;
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
 /* A directory that is missing; its parents must be there. */
 static bool make_directory(const char *path, mode_t mode,
 			   const struct identity *identity)
@@ -55,6 +68,9 @@ static bool make_directory(const char *path, mode_t mode,
 		log_errno(LOG_CRIT, "directory=%s cannot be made", path);
 		return false;
 	}
+	if (!flush_parent(path))
+		log_errno(LOG_WARNING, "directory=%s cannot be flushed to disk",
+			  path);
 	if (!identity->change ||
 	    lchown(path, identity->uid, identity->gid) == 0)
 		return true;

@@ -23,7 +23,7 @@ struct drac_request {
 	struct drac_call call;
 	/* For a server that does not know the call's version; or NULL. */
 	const struct drac_call *older;
-	bool stream;    /* the answer may be too long for a datagram */
+	bool stream;    /* what reads: answers are longer than their calls */
 	bool open_only; /* connect and keep the connection; answer 0 */
 };
 

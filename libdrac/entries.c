@@ -245,6 +245,7 @@ int drac_query(struct drac *drac, const char *address, struct drac_entry *entry)
 	    .call =
 		version3(DRAC3_QUERY, (xdrproc_t)xdr_drac3_address, &client.xdr,
 			 (xdrproc_t)xdr_drac3_query_res, &res, sizeof res),
+	    .stream = true,
 	};
 	enum drac_result result;
 	bool older;

@@ -10,12 +10,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "maps.h"
-#include "restore.h"
 #include "rpc.h"
-#include "../unit/clock_at.h"
-#include "scratch.h"
-#include "service.h"
+#include "world.h"
 
 enum circumstance {
 	IS_DENIED = 1,
@@ -25,10 +21,7 @@ enum circumstance {
 };
 
 enum {
-	NOW = 1900000000,
 	HOUR_S = 3600,
-	LATER_S = 2 * CONFIG_LIFETIME_MAX_S, /* nothing lives so long */
-	COMMITS_MAX = 100, /* by then all is answered, or expired */
 	CALLS_MAX = 64,
 	CALL_HEADER = 3,
 	REPLY_HEADER_MIN = 20, /* a denied call */
@@ -36,23 +29,6 @@ enum {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static char map_file[256], journal_dir[256];
-static struct map_config map = {.type = MAP_BTREE, .path = map_file};
-static struct prefix never;
-static struct stats stats;
-static struct config config = {
-    .maps = &map,
-    .map_count = 1,
-    .journal = journal_dir,
-    .lifetime_s = 1800,
-    .never = &never,
-    .never_count = 1,
-    .max_entries = 16,
-};
-static struct service service = {.config = &config, .stats = &stats};
-static struct journal *journal;
-static struct timebase timebase;
-static struct maps *maps;
 static unsigned held, answered;
 
 static void check_reply(const struct origin *origin, const uint8_t *reply,
@@ -74,41 +50,10 @@ static void send_held(const struct origin *origin, const void *reply,
 	answered++;
 }
 
-static void end(void)
-{
-	turn_free(service.turn);
-	maps_close(maps);
-	journal_close(journal, 0);
-	table_free(service.table);
-	audit_free(service.audit);
-}
-
-static void begin(void)
-{
-	bool verify;
-
-	scratch_begin();
-	scratch_path(map_file, "map.db");
-	require(mkdir(scratch_path(journal_dir, "journal"), 0700) == 0);
-	require(prefix_from_text(&never, "192.0.2.128/25"));
-	service.table = table_create();
-	require(service.table != NULL);
-	timebase = clock_at(NOW);
-	journal = restore(&config, service.table, &timebase, &verify);
-	require(journal != NULL);
-	maps = maps_open(&config, service.table, verify);
-	require(maps != NULL);
-	service.audit = audit_create();
-	require(service.audit != NULL);
-	service.turn = turn_create(&config, service.table, journal, maps,
-				   &stats, service.audit, service_answer);
-	require(service.turn != NULL);
-	atexit(end);
-}
-
 static void commit(bool idle)
 {
-	for (int i = 0; i < COMMITS_MAX && (i == 0 || answered < held); i++)
+	for (int i = 0; i < WORLD_COMMITS_MAX && (i == 0 || answered < held);
+	     i++)
 		turn_commit(service.turn, service.now_s, idle);
 	require(answered == held);
 	require(table_count(service.table) <= config.max_entries);
@@ -143,21 +88,10 @@ static void call(uint8_t how, const uint8_t *data, size_t len)
 		commit(false);
 }
 
-/* As if nobody had called again for ages; the next input begins anew. */
-static void expire_all(void)
-{
-	commit(false);
-	service.now_s = NOW + LATER_S;
-	for (int i = 0; i < COMMITS_MAX && table_count(service.table) > 0; i++)
-		commit(true);
-	require(table_count(service.table) == 0);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (service.turn == NULL)
-		begin();
-	service.now_s = NOW;
+		world_begin();
 	for (int i = 0; i < CALLS_MAX && size > CALL_HEADER; i++) {
 		size_t len = (size_t)data[1] << 8 | data[2];
 		uint8_t how = data[0];
@@ -170,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += len;
 		size -= len;
 	}
-	expire_all();
+	commit(false);
+	world_expire_all();
 	return 0;
 }

@@ -12,10 +12,14 @@
 
 static char scratch_dir[128];
 
-static inline void require(int condition)
+/* A promise; the line says which one is broken when its input is run again. */
+#define require(condition)                                                     \
+	((condition) ? (void)0 : require_broken(__FILE__, __LINE__, #condition))
+
+static inline void require_broken(const char *file, int line, const char *what)
 {
-	if (!condition)
-		abort();
+	fprintf(stderr, "%s:%d: not so: %s\n", file, line, what);
+	abort();
 }
 
 static inline int scratch_remove(const char *path, const struct stat *st,

@@ -5,6 +5,7 @@ Every test that asks for `dracd` runs once for each build in DRACD_BUILD
 
 import os
 import pathlib
+import random
 import resource
 import sys
 
@@ -51,6 +52,27 @@ def tool(build):
     """The path of a program of tests/tools; never a sanitized one."""
     tools = pathlib.Path(os.environ.get("DRACD_TOOLS", BUILDS[0])).resolve()
     return lambda name: str(tools / "tools" / name)
+
+
+@pytest.fixture
+def preload(tool):
+    """The path of a library of tests/preload; never a sanitized one."""
+    def path(name):
+        path = pathlib.Path(tool("")).parent / "preload" / (name + ".so")
+        assert path.exists(), "make tests-build makes it"
+        return str(path)
+
+    return path
+
+
+@pytest.fixture
+def seed(figures):
+    """What is random in a test; DRACD_SEED repeats it."""
+    seed = int(os.environ.get("DRACD_SEED") or random.randrange(1 << 32))
+    if os.environ.get("TORTURE"):
+        figures("DRACD_SEED=%d" % seed)
+    print("DRACD_SEED=%d" % seed)
+    return random.Random(seed)
 
 
 @pytest.fixture

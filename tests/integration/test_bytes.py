@@ -10,6 +10,7 @@ import struct
 
 import pytest
 
+import hostile
 import rpcraw
 from rpcraw import (ADD, ADD_PERM, ADD_SUCCESS, GARBAGE_ARGS, PROC_UNAVAIL,
                     PROG_MISMATCH, PROG_UNAVAIL, call)
@@ -34,20 +35,7 @@ def reply(stat):
 
 
 def answers(client, message):
-    """
-    All replies to a datagram. They have come when two null calls, one after
-    the other, are answered: an add may be held to the end of the turn in which
-    the first of them arrives, but no longer.
-    """
-    client.carrier.send(message)
-    replies = []
-    for fence in call(1, rpcraw.NULL), call(1, rpcraw.NULL):
-        client.carrier.send(fence)
-        data = client.carrier.receive()
-        while data[:4] != fence[:4]:
-            replies.append(data)
-            data = client.carrier.receive()
-    return replies
+    return hostile.udp_answers(client.carrier, message)
 
 
 def check_both(daemon, message, check, silence_ok=False):

@@ -1,19 +1,18 @@
 """
-kill -9 in a storm and at every page write. After a restart every acknowledged
-add that has not expired is in the table and in the map, the map is sound, and
-nothing stands in it that was not asked for.
+kill -9 in a storm and at every write to a map. After a restart every
+acknowledged add that has not expired is in the table and in the map, the map is
+sound, and nothing stands in it that was not asked for.
 """
 
 import contextlib
 import os
-import pathlib
-import random
 import shutil
 import socket
 import time
 
 import pytest
 
+import fault
 import load
 import rpcraw
 from daemon import wait_for
@@ -105,23 +104,6 @@ class Storm:
         return base <= number < self.highest.get(base, NEVER)
 
 
-@pytest.fixture
-def seed():
-    seed = int(os.environ.get("DRACD_SEED") or random.randrange(1 << 32))
-    print("DRACD_SEED=%d" % seed)
-    return random.Random(seed)
-
-
-@pytest.fixture
-def preload(build):
-    """The preload of the first build; the others may be sanitized."""
-    first = os.environ.get("DRACD_TOOLS") or os.environ.get(
-        "DRACD_BUILD", "build").split(":")[0]
-    path = pathlib.Path(first).resolve() / "preload" / "killwrite.so"
-    assert path.exists(), "make tests-build makes it"
-    return path
-
-
 def test_random_instants(dracd, tool, seed, figures):
     acknowledged, latest = 0, 0
     for directory in range(KILLS // KILLS_A_DIRECTORY):
@@ -152,25 +134,29 @@ def make(dracd, name, kind, tmp_path):
                               {"capacity": 1024})])
 
 
+@pytest.fixture
+def striking(preload, tmp_path):
+    """striking(daemon): the Control of writes to its map."""
+    return lambda daemon: fault.Control(tmp_path / "control", preload("fault"),
+                                        daemon.map_path)
+
+
 @KINDS
-def test_every_page_write(dracd, tool, preload, figures, tmp_path, kind,
+def test_every_page_write(dracd, tool, striking, figures, tmp_path, kind,
                           page_writes):
-    """Killed before, or after, page write N of a storm on 200 entries."""
+    """Killed before, or within, write N of a storm on 200 entries."""
     model = make(dracd, "model", kind, tmp_path)
     model.start()
     held = set(range(SHORT_BASE - 200, SHORT_BASE))
     load.run(tool, model, "add", n=200, b=SHORT_BASE - 200)
     model.stop()
     daemon = make(dracd, "d", kind, tmp_path)
-    total = 0
+    control, total = striking(daemon), 0
     for number in range(1, page_writes + 1):
         for name in ("journal", "dracd.db"):
             restore(model.dir / name, daemon.dir / name)
-        daemon.env = {
-            "LD_PRELOAD": str(preload),
-            "KILLWRITE_PATH": daemon.map_path,
-            "KILLWRITE_AT": str(number),
-            "KILLWRITE_WHEN": "after" if number % 2 else "before"}
+        daemon.env = control.environment()
+        control.arm(fault.TORN if number % 2 else fault.KILLED, number)
         daemon.launch()
         storm = Storm(tool, daemon)
         wait_for(daemon.settled, 10, "start")
@@ -189,22 +175,20 @@ def test_every_page_write(dracd, tool, preload, figures, tmp_path, kind,
 
 
 @pytest.mark.parametrize("kind", ["btree", "lmdb"])
-def test_every_page_write_of_a_new_map(dracd, tool, preload, tmp_path, kind):
+def test_every_page_write_of_a_new_map(dracd, tool, striking, tmp_path, kind):
     """Killed while the map is built beside from the journal."""
     daemon = make(dracd, "d", kind, tmp_path)
     daemon.start()
     load.run(tool, daemon, "add", n=500)
     held = set(range(500))
-    number = 0
+    control, number = striking(daemon), 0
     while True:
         number += 1 if number < 20 else 13      # it makes hundreds
         if daemon.alive():
             daemon.kill9()
         os.unlink(daemon.map_path)
-        daemon.env = {
-            "LD_PRELOAD": str(preload),
-            "KILLWRITE_PATH": daemon.map_path,
-            "KILLWRITE_AT": str(number), "KILLWRITE_WHEN": "before"}
+        daemon.env = control.environment()
+        control.arm(fault.KILLED, number)
         daemon.launch()
         wait_for(daemon.settled, 10, "start")
         if daemon.alive():      # the map was ready before write `number`
@@ -214,6 +198,17 @@ def test_every_page_write_of_a_new_map(dracd, tool, preload, tmp_path, kind):
         daemon.start()
         look(daemon, set(map(load.text, held)), lambda n: False)
     assert number > 2
+
+
+def test_killed_before_a_new_map_has_its_name(dracd):
+    """Berkeley DB makes it under another one, which then must not be there."""
+    daemon = dracd()
+    (daemon.dir / "__db.dracd.db.new").write_bytes(b"")
+    daemon.start()
+    with daemon.client() as client:
+        client.add3("192.0.2.1")
+    assert set(daemon.map()) == {b"192.0.2.1"}
+    assert not list(daemon.dir.glob("__db.*"))
 
 
 def test_refresh_and_removal_survive(dracd):

@@ -140,6 +140,23 @@ def test_refusals_say_why(keyed, source, transport, reason):
     assert listed(keyed) == set()
 
 
+def test_refusals_are_events(keyed):
+    """Wrong signatures, too: who watches sees whom to ask."""
+    wrong = [signing.call(1, 1, ARGS, secret="y" * 40)[0],
+             signing.call(1, 1, ARGS, name="nobody")[0],
+             signing.call(1, 1, ARGS, time_s=1)[0],
+             rpcraw.call(1, 1, cred=(signing.FLAVOR, b"")),
+             rpcraw.call(1, 1, ARGS)]
+    with keyed.client("unix") as client:
+        cookie = client.events()[2]
+        for i, message in enumerate(wrong):
+            carried(keyed, message, source="127.0.0.9")
+            _, events, cookie, lost = client.events(cookie)
+            assert [(e.kind, e.entry.address, e.entry.caller)
+                    for e in events] == [(rpcraw.DENY, "", "127.0.0.9")], i
+            assert lost == 0
+
+
 def test_refusals_are_short(keyed):
     """Whoever forges a source has nobody sent more than he sends himself."""
     calls = [rpcraw.call(1, 1, ARGS), rpcraw.call(1, 1), rpcraw.call(9, 1),

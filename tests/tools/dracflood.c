@@ -1,87 +1,125 @@
 /*
- * dracflood: junk datagrams at a steady rate, to see who else suffers. Reads
- * no answer. Prints one line of JSON: how many were sent, and how fast.
+ * dracflood: datagrams at a steady rate, to see who else suffers. Reads no
+ * answer. Prints one line of JSON: how many were sent, and how fast.
  *
- *	dracflood garbage|program rate seconds IPv4-address:port
+ *	dracflood file rate seconds host:port|[v6]:port [source]
  *
- * garbage: 100 random bytes; program: a well-formed call to a program that is
- * not there.
+ * file: the datagrams, in hexadecimal, one a line; sent one after the other,
+ * again and again. source: the address they come from.
  */
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include <netdb.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 
 #include "measure.h"
 
-enum {
-	BATCH = 50,
-	GARBAGE_LEN = 100,
-	CALL_LEN = 40,
-	PROGRAM_NOT_THERE = 900199,
+enum { BATCH = 50, DATAGRAM_MAX = 1500, LINE_MAX_LEN = 2 * DATAGRAM_MAX + 2 };
+
+struct datagram {
+	size_t len;
+	unsigned char data[DATAGRAM_MAX];
 };
 
-static size_t junk(const char *kind, uint8_t *buf)
-{
-	uint32_t call[CALL_LEN / 4] = {htonl(1), 0, htonl(2),
-				       htonl(PROGRAM_NOT_THERE), htonl(1)};
+static struct datagram *datagrams;
+static size_t count;
 
-	if (strcmp(kind, "garbage") == 0) {
-		if (getrandom(buf, GARBAGE_LEN, 0) != GARBAGE_LEN)
-			err(1, "getrandom");
-		return GARBAGE_LEN;
-	}
-	if (strcmp(kind, "program") != 0)
-		errx(2, "%s: not garbage or program", kind);
-	memcpy(buf, call, CALL_LEN);
-	return CALL_LEN;
+static void parse_line(const char *line)
+{
+	struct datagram *d = &datagrams[count];
+
+	for (d->len = 0; sscanf(line, "%2hhx", &d->data[d->len]) == 1; d->len++)
+		line += 2;
 }
 
-static struct sockaddr_in parse_server(char *text)
+static void read_datagrams(const char *path)
 {
-	struct sockaddr_in server = {.sin_family = AF_INET};
-	char *port = strchr(text, ':');
+	char line[LINE_MAX_LEN];
+	FILE *file = fopen(path, "re");
+
+	if (file == NULL)
+		err(1, "%s", path);
+	while (fgets(line, sizeof line, file) != NULL) {
+		datagrams = realloc(datagrams, (count + 1) * sizeof *datagrams);
+		if (datagrams == NULL)
+			err(1, "memory");
+		parse_line(line);
+		count++;
+	}
+	fclose(file);
+	if (count == 0)
+		errx(1, "%s: empty", path);
+}
+
+static struct addrinfo *find(char *text, const char *port)
+{
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST,
+				 .ai_socktype = SOCK_DGRAM};
+	struct addrinfo *found;
+	size_t len = strlen(text);
+
+	if (*text == '[' && text[len - 1] == ']') {
+		text[len - 1] = '\0';
+		text++;
+	}
+	if (getaddrinfo(text, port, &hints, &found) != 0)
+		errx(2, "%s: not an address", text);
+	return found;
+}
+
+static int connect_from(char *server, char *source)
+{
+	char *port = strrchr(server, ':');
+	struct addrinfo *to, *from;
+	int fd;
 
 	if (port == NULL)
-		errx(2, "%s: not address:port", text);
+		errx(2, "%s: not host:port", server);
 	*port++ = '\0';
-	server.sin_port = htons((uint16_t)strtoul(port, NULL, 10));
-	if (inet_pton(AF_INET, text, &server.sin_addr) != 1)
-		errx(2, "%s: not an IPv4 address", text);
-	return server;
+	to = find(server, port);
+	fd = socket(to->ai_family, SOCK_DGRAM, 0);
+	if (fd < 0)
+		err(1, "socket");
+	if (source != NULL) {
+		from = find(source, NULL);
+		if (bind(fd, from->ai_addr, from->ai_addrlen) != 0)
+			err(1, "%s", source);
+		freeaddrinfo(from);
+	}
+	if (connect(fd, to->ai_addr, to->ai_addrlen) != 0)
+		err(1, "connect");
+	freeaddrinfo(to);
+	return fd;
 }
 
 int main(int argc, char **argv)
 {
-	uint8_t buf[GARBAGE_LEN];
 	struct mmsghdr message[BATCH] = {0};
-	struct iovec iov = {.iov_base = buf};
-	struct sockaddr_in server;
+	struct iovec iov[BATCH];
 	double rate;
 	int64_t start_ns, elapsed_ns, duration_ns;
 	uint64_t sent = 0, refused = 0;
 	int fd;
 
-	if (argc != 5)
-		errx(2, "usage: dracflood kind rate seconds address:port");
-	iov.iov_len = junk(argv[1], buf);
+	if (argc != 5 && argc != 6)
+		errx(2, "usage: dracflood file rate seconds server [source]");
+	read_datagrams(argv[1]);
 	rate = strtod(argv[2], NULL);
 	duration_ns = (int64_t)(strtod(argv[3], NULL) * NS_PER_S);
-	server = parse_server(argv[4]);
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (fd < 0)
-		err(1, "socket");
+	fd = connect_from(argv[4], argv[5]);
 	for (int i = 0; i < BATCH; i++) {
-		message[i].msg_hdr.msg_iov = &iov;
+		message[i].msg_hdr.msg_iov = &iov[i];
 		message[i].msg_hdr.msg_iovlen = 1;
-		message[i].msg_hdr.msg_name = &server;
-		message[i].msg_hdr.msg_namelen = sizeof server;
 	}
 	start_ns = now_ns();
 	while ((elapsed_ns = now_ns() - start_ns) < duration_ns) {
-		int n = sendmmsg(fd, message, BATCH, 0);
+		int n;
 
+		for (size_t i = 0; i < BATCH; i++) {
+			struct datagram *d = &datagrams[(sent + i) % count];
+
+			iov[i] = (struct iovec){d->data, d->len};
+		}
+		n = sendmmsg(fd, message, BATCH, 0);
 		if (n < 0)
 			refused++;
 		else
@@ -92,5 +130,6 @@ int main(int argc, char **argv)
 	printf("{\"sent\": %ju, \"refused\": %ju, \"rate\": %.0f}\n",
 	       (uintmax_t)sent, (uintmax_t)refused,
 	       (double)sent / ((double)elapsed_ns / NS_PER_S));
+	free(datagrams);
 	return 0;
 }

@@ -1,14 +1,15 @@
 /*
  * dracload: how fast a drac server answers, and how long the longest answer
- * takes. One thread a client; each sends a call, waits for its answer, and
- * sends the next. Prints one line of JSON.
+ * takes. Each client sends a call, waits for its answer, and sends the next.
+ * Prints one line of JSON. One thread serves all clients: it shares the
+ * processors with the server, so it must cost little.
  *
  *	dracload [options] null|add|remove host:port|[v6]:port|path
  *	-t udp|tcp|unix   transport (udp)
- *	-c clients        threads (1)
+ *	-c clients        at once, each with a socket (1)
  *	-n calls          in all (no limit)
  *	-d seconds        stop then (no limit); -n or -d must be given
- *	-p rate           calls a second and client, evenly spaced (no pace)
+ *	-p rate           calls a second, evenly spaced, of one client (no pace)
  *	-b base           number of the first address (0)
  *	-v version        of null and add: 1 or 3 (1); remove is version 3
  *	-l seconds        lifetime asked for in a version 3 add (0: default)
@@ -20,15 +21,16 @@
  * Call k of client c is about address number base + k * clients + c; number i
  * is the IPv4 address 64.0.0.0 + (i * 2654435761) mod 2^27, so that the keys
  * come in no order. "acked" in the output is, for each client, how many of
- * its first calls were answered with status 0 before one was not.
+ * its first calls were answered with status 0 before one was not. A client
+ * whose connection broke stops.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -41,11 +43,11 @@ enum {
 	PROC_NULL = 0,
 	PROC_ADD = 1,
 	PROC_REMOVE = 2,
-	HEAD_WORDS = 10,
+	HEAD_WORDS = 11, /* record mark, call, no credentials, no verifier */
 	USER_MAX = 48,
-	MESSAGE_MAX = 192, /* a call with its record mark */
-	REPLY_WORDS = 7,   /* xid 1 0 0 0 accept_stat status */
-	REPLY_MAX = 512,
+	CALL_WORDS = 48,
+	REPLY_WORDS = 7, /* xid 1 0 0 0 accept_stat status */
+	REPLY_ROOM = 128,
 	STATUS_COUNT = 5, /* addstat and drac3_status together */
 	CLIENTS_MAX = 1024,
 	GIVE_UP_S = 5,
@@ -67,7 +69,7 @@ struct options {
 	size_t clients;
 	uint64_t calls;      /* 0: no limit */
 	int64_t duration_ns; /* 0: no limit */
-	suseconds_t retransmit_us;
+	int64_t retransmit_ns;
 	int64_t interval_ns; /* 0: no pace */
 	uint64_t base;
 	uint32_t lifetime_s;
@@ -77,10 +79,18 @@ struct options {
 };
 
 struct client {
-	pthread_t thread;
 	uint32_t index;
 	int fd;
+	bool busy;         /* a call is under way */
+	uint64_t k, limit; /* calls begun, and how many there shall be */
+	int64_t begin_ns;  /* of the call under way */
+	int64_t sent_ns;   /* when it was last sent */
+	int64_t end_ns;    /* of the call that was answered last */
+	size_t words, got; /* of call; bytes of reply */
+	uint32_t call[CALL_WORDS], reply[REPLY_ROOM]; /* with record marks */
+
 	struct samples samples;
+	bool broken; /* a call was not answered with status 0 */
 	uint64_t acked;
 	uint64_t failures; /* no answer, or not an RPC success */
 	uint64_t retransmits;
@@ -92,9 +102,9 @@ static struct options opt = {
     .transport_name = "udp",
     .version = 1,
     .clients = 1,
-    .retransmit_us = 250 * 1000,
+    .retransmit_ns = NS_PER_S / 4,
 };
-static pthread_barrier_t start_line;
+static int64_t start_ns;
 
 static uint32_t address_number(uint64_t number)
 {
@@ -124,20 +134,23 @@ static size_t names_build(uint32_t *word, uint64_t number)
 	return n + string_build(word + n, opt.user != NULL ? "imap" : "");
 }
 
-/* The whole call in words, the record mark first; returns their count. */
+/* What is the same in all calls. */
+static void head_build(uint32_t *word)
+{
+	word[2] = 0;
+	word[3] = htonl(2);
+	word[4] = htonl(PROGRAM);
+	word[5] = htonl(opt.version);
+	word[6] = htonl(opt.procedure);
+	memset(word + 7, 0, (HEAD_WORDS - 7) * sizeof *word);
+}
+
+/* The rest, the record mark last; returns how many words the call has. */
 static size_t call_build(uint32_t *word, uint32_t xid, uint64_t number)
 {
-	size_t n = 0;
+	size_t n = HEAD_WORDS;
 
-	word[n++] = 0;
-	word[n++] = htonl(xid);
-	word[n++] = 0;
-	word[n++] = htonl(2);
-	word[n++] = htonl(PROGRAM);
-	word[n++] = htonl(opt.version);
-	word[n++] = htonl(opt.procedure);
-	for (int i = 0; i < 4; i++) /* no credentials, no verifier */
-		word[n++] = 0;
+	word[1] = htonl(xid);
 	if (opt.procedure != PROC_NULL && opt.version == 3)
 		word[n++] = htonl(4); /* bytes in the address */
 	if (opt.procedure != PROC_NULL)
@@ -152,119 +165,174 @@ static size_t call_build(uint32_t *word, uint32_t xid, uint64_t number)
 	return n;
 }
 
-static bool read_all(int fd, void *buf, size_t len)
+static bool client_send(struct client *c, int64_t at_ns)
 {
-	for (size_t got = 0; got < len;) {
-		ssize_t n = recv(fd, (char *)buf + got, len - got, 0);
+	size_t mark = opt.transport == SOCK_DGRAM ? 1 : 0;
+	size_t len = (c->words - mark) * sizeof *c->call;
 
-		if (n <= 0)
-			return false;
-		got += (size_t)n;
-	}
-	return true;
+	c->sent_ns = at_ns;
+	return send(c->fd, c->call + mark, len, MSG_NOSIGNAL) == (ssize_t)len;
 }
 
-/* One answer of a stream without its record mark; its length or -1. */
-static ssize_t stream_exchange(int fd, const uint32_t *word, size_t words,
-			       uint32_t *reply)
+/* The answer has come whole, or never will: len is without the record mark. */
+static void client_judge(struct client *c, int64_t at_ns, size_t len)
 {
-	ssize_t len = (ssize_t)(words * sizeof *word);
-	uint32_t mark;
+	size_t want =
+	    opt.procedure == PROC_NULL ? REPLY_WORDS - 1 : REPLY_WORDS;
+	const uint32_t *reply = c->reply + 1;
+	uint32_t status = 0;
 
-	if (send(fd, word, (size_t)len, MSG_NOSIGNAL) != len ||
-	    !read_all(fd, &mark, sizeof mark))
-		return -1;
-	mark = ntohl(mark) & ~LAST_FRAGMENT;
-	if (mark > REPLY_MAX || !read_all(fd, reply, mark))
-		return -1;
-	return (ssize_t)mark;
-}
-
-/* Sends again when SO_RCVTIMEO is over, until GIVE_UP_S are over. */
-static ssize_t datagram_exchange(struct client *c, const uint32_t *word,
-				 size_t words, uint32_t *reply)
-{
-	int64_t give_up_ns = now_ns() + GIVE_UP_S * NS_PER_S;
-
-	for (;;) {
-		if (send(c->fd, word + 1, (words - 1) * sizeof *word, 0) < 0)
-			return -1;
-		for (;;) {
-			ssize_t n = recv(c->fd, reply, REPLY_MAX, 0);
-
-			if (n < 0 && errno != EAGAIN)
-				return -1;
-			if (n < 0)
-				break;
-			if (n >= 4 && reply[0] == word[1])
-				return n;
-		}
-		if (now_ns() > give_up_ns)
-			return -1;
-		c->retransmits++;
-	}
-}
-
-/* Whether call k of this client was answered with status 0. */
-static bool client_call(struct client *c, uint64_t k)
-{
-	uint32_t word[MESSAGE_MAX / 4], reply[REPLY_MAX / 4], status = 0;
-	uint64_t number = opt.base + k * opt.clients + c->index;
-	size_t words = call_build(word, (uint32_t)k + 1, number);
-	ssize_t want =
-	    (ssize_t)sizeof(uint32_t) *
-	    (opt.procedure == PROC_NULL ? REPLY_WORDS - 1 : REPLY_WORDS);
-	int64_t begin_ns = now_ns();
-	ssize_t len = opt.transport == SOCK_DGRAM
-			  ? datagram_exchange(c, word, words, reply)
-			  : stream_exchange(c->fd, word, words, reply);
-
-	samples_add(&c->samples, begin_ns, now_ns());
-	if (len < want || reply[0] != word[1] || reply[1] != htonl(1) ||
-	    reply[2] != 0 || reply[5] != 0) {
+	samples_add(&c->samples, c->begin_ns, at_ns);
+	c->end_ns = at_ns;
+	c->busy = false;
+	if (len < want * sizeof *reply || reply[0] != c->call[1] ||
+	    reply[1] != htonl(1) || reply[2] != 0 || reply[5] != 0) {
 		c->failures++;
-		return false;
+		c->broken = true;
+		return;
 	}
 	if (opt.procedure != PROC_NULL)
 		status = ntohl(reply[REPLY_WORDS - 1]);
 	if (status < STATUS_COUNT)
 		c->status[status]++;
-	return status == 0;
+	if (status != 0)
+		c->broken = true;
+	if (!c->broken)
+		c->acked++;
 }
 
-static void *client_run(void *argument)
+/* After a failure of the socket: no more calls if it is a connection. */
+static void client_fail(struct client *c)
 {
-	struct client *c = argument;
-	uint64_t limit = UINT64_MAX;
-	bool unbroken = true;
-	int64_t start_ns;
+	client_judge(c, now_ns(), 0);
+	if (opt.transport == SOCK_STREAM)
+		c->limit = c->k;
+}
 
-	if (opt.calls > 0)
-		limit = (opt.calls + opt.clients - 1 - c->index) / opt.clients;
-	pthread_barrier_wait(&start_line);
-	start_ns = now_ns();
-	for (uint64_t k = 0; k < limit; k++) {
-		if (opt.duration_ns > 0 &&
-		    now_ns() - start_ns >= opt.duration_ns)
+/* Begins the next call, if there is one; otherwise the client is through. */
+static bool client_begin(struct client *c, int64_t at_ns)
+{
+	while (c->k < c->limit && !(c->broken && opt.stop_on_failure)) {
+		if (opt.duration_ns > 0 && at_ns - start_ns >= opt.duration_ns)
 			break;
-		if (opt.interval_ns > 0)
-			sleep_until(start_ns + (int64_t)k * opt.interval_ns);
-		if (!client_call(c, k))
-			unbroken = false;
-		c->acked += unbroken;
-		if (!unbroken && opt.stop_on_failure)
-			break;
+		if (opt.interval_ns > 0) {
+			sleep_until(start_ns + (int64_t)c->k * opt.interval_ns);
+			at_ns = now_ns();
+		}
+		c->words = call_build(c->call, (uint32_t)c->k + 1,
+				      opt.base + c->k * opt.clients + c->index);
+		c->k++;
+		c->got = 0;
+		c->begin_ns = at_ns;
+		c->busy = true;
+		if (client_send(c, at_ns))
+			return true;
+		client_fail(c);
+		at_ns = c->end_ns;
 	}
-	return NULL;
+	close(c->fd);
+	return false;
 }
 
-static void client_connect(struct client *c)
+/*
+ * Reads what has come; a client alone waits for it, as long as SO_RCVTIMEO
+ * says. The call is over when busy is false.
+ */
+static void client_read(struct client *c)
 {
+	size_t at = opt.transport == SOCK_DGRAM ? 4 : c->got;
+	ssize_t n = recv(c->fd, (char *)c->reply + at, sizeof c->reply - at,
+			 opt.clients > 1 ? MSG_DONTWAIT : 0);
+	size_t end = at + (size_t)n;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0 || (n == 0 && opt.transport == SOCK_STREAM)) {
+		client_fail(c);
+	} else if (opt.transport == SOCK_DGRAM) {
+		/* Not the second answer to a call that was sent twice. */
+		if (n >= 4 && c->reply[1] == c->call[1])
+			client_judge(c, now_ns(), end - 4);
+	} else {
+		size_t mark = end < 4 ? sizeof c->reply
+				      : ntohl(c->reply[0]) & ~LAST_FRAGMENT;
+
+		c->got = end;
+		if (end >= 4 && mark > sizeof c->reply - 4)
+			client_fail(c);
+		else if (end >= mark + 4)
+			client_judge(c, now_ns(), mark);
+	}
+}
+
+/* Sends a datagram again when it is time, or gives the call up. */
+static void client_remind(struct client *c)
+{
+	int64_t at_ns = now_ns();
+
+	if (at_ns - c->begin_ns > GIVE_UP_S * NS_PER_S) {
+		client_fail(c);
+	} else if (opt.transport == SOCK_DGRAM &&
+		   at_ns - c->sent_ns >= opt.retransmit_ns) {
+		c->retransmits++;
+		if (!client_send(c, at_ns))
+			client_fail(c);
+	}
+}
+
+/*
+ * Reads what has come for one client, and goes on with its next call; returns
+ * how many clients less are running. The clock is read once a call: where one
+ * ends, the next begins.
+ */
+static size_t client_turn(struct client *c, bool readable)
+{
+	if (readable)
+		client_read(c);
+	if (c->busy && (!readable || opt.clients == 1))
+		client_remind(c);
+	return c->busy || client_begin(c, c->end_ns) ? 0 : 1;
+}
+
+static void run(int epoll, struct client *client)
+{
+	static struct epoll_event ready[CLIENTS_MAX];
+	int64_t reminded_ns = start_ns;
+	size_t running = 0;
+
+	for (size_t i = 0; i < opt.clients; i++)
+		running += client_begin(&client[i], now_ns());
+	while (running > 0 && opt.clients == 1)
+		running -= client_turn(client, true);
+	while (running > 0) {
+		int n = epoll_wait(epoll, ready, CLIENTS_MAX,
+				   (int)(opt.retransmit_ns / NS_PER_MS) + 1);
+		int64_t last_ns = 0;
+
+		for (int i = 0; i < n; i++) {
+			struct client *c = ready[i].data.ptr;
+
+			running -= client_turn(c, true);
+			last_ns = c->end_ns;
+		}
+		if (n > 0 && last_ns - reminded_ns < opt.retransmit_ns)
+			continue;
+		reminded_ns = now_ns();
+		for (size_t i = 0; i < opt.clients; i++)
+			if (client[i].busy)
+				running -= client_turn(&client[i], false);
+	}
+}
+
+static void client_connect(struct client *c, int epoll)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 	struct timeval timeout = {GIVE_UP_S, 0};
 	int one = 1;
 
 	if (opt.transport == SOCK_DGRAM)
-		timeout = (struct timeval){0, opt.retransmit_us};
+		timeout = (struct timeval){opt.retransmit_ns / NS_PER_S,
+					   opt.retransmit_ns % NS_PER_S / 1000};
 	c->fd = socket(opt.server.ss_family, opt.transport | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		err(1, "socket");
@@ -276,9 +344,11 @@ static void client_connect(struct client *c)
 	if (opt.transport == SOCK_STREAM && opt.server.ss_family != AF_UNIX &&
 	    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0)
 		err(1, "TCP_NODELAY");
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
+		err(1, "epoll_ctl");
 }
 
-static void report(struct client *client, int64_t start_ns, int64_t end_ns)
+static void report(struct client *client, int64_t end_ns)
 {
 	struct samples all = {0};
 	uint64_t failures = 0, retransmits = 0, status[STATUS_COUNT] = {0};
@@ -400,7 +470,7 @@ static void parse_options(int argc, char **argv)
 			opt.expiry_s = (int64_t)number;
 			break;
 		case 'r':
-			opt.retransmit_us = (suseconds_t)(number * 1000);
+			opt.retransmit_ns = (int64_t)(number * NS_PER_MS);
 			break;
 		case 'u':
 			opt.user = optarg;
@@ -414,40 +484,43 @@ static void parse_options(int argc, char **argv)
 	}
 	if (argc - optind != 2 || opt.clients < 1 ||
 	    opt.clients > CLIENTS_MAX ||
-	    (opt.calls == 0 && opt.duration_ns == 0))
+	    (opt.calls == 0 && opt.duration_ns == 0) ||
+	    (opt.interval_ns > 0 && opt.clients > 1))
 		errx(2, "usage: dracload [options] null|add|remove server");
 	parse_operation(argv[optind]);
 	parse_server(argv[optind + 1]);
 }
 
+static void client_prepare(struct client *c, uint32_t index, int epoll)
+{
+	c->index = index;
+	c->limit = UINT64_MAX;
+	if (opt.calls > 0)
+		c->limit = (opt.calls + opt.clients - 1 - index) / opt.clients;
+	head_build(c->call);
+	client_connect(c, epoll);
+}
+
 int main(int argc, char **argv)
 {
 	struct client *client;
-	int64_t start_ns, end_ns;
+	int64_t end_ns;
+	int epoll;
 
 	parse_options(argc, argv);
 	client = calloc(opt.clients, sizeof *client);
-	if (client == NULL)
-		err(1, "memory");
-	pthread_barrier_init(&start_line, NULL, (unsigned)opt.clients + 1);
-	for (size_t i = 0; i < opt.clients; i++) {
-		client[i].index = (uint32_t)i;
-		client_connect(&client[i]);
-		errno = pthread_create(&client[i].thread, NULL, client_run,
-				       &client[i]);
-		if (errno != 0)
-			err(1, "thread");
-	}
-	start_ns = now_ns();
-	pthread_barrier_wait(&start_line);
+	epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (client == NULL || epoll < 0)
+		err(1, "memory, epoll");
 	for (size_t i = 0; i < opt.clients; i++)
-		pthread_join(client[i].thread, NULL);
+		client_prepare(&client[i], (uint32_t)i, epoll);
+	start_ns = now_ns();
+	run(epoll, client);
 	end_ns = now_ns();
-	report(client, start_ns, end_ns);
-	for (size_t i = 0; i < opt.clients; i++) {
-		close(client[i].fd);
+	report(client, end_ns);
+	for (size_t i = 0; i < opt.clients; i++)
 		free(client[i].samples.ns);
-	}
 	free(client);
+	close(epoll);
 	return 0;
 }

@@ -3,7 +3,9 @@
  * and again, each a connection of its own, from one process or several.
  * Written against the classic prototypes alone. Prints one line of JSON.
  *
- *	draconce processes seconds server
+ *	draconce processes seconds server [base]
+ *
+ * Addresses begin at 80.0.0.0 + base, so that each run can have new ones.
  */
 #include <arpa/inet.h>
 #include <string.h>
@@ -80,10 +82,12 @@ int main(int argc, char **argv)
 {
 	struct tally *tally;
 	size_t processes;
+	unsigned long base;
 	int64_t start_ns;
 
-	if (argc != 4)
-		errx(2, "usage: draconce processes seconds server");
+	if (argc != 4 && argc != 5)
+		errx(2, "usage: draconce processes seconds server [base]");
+	base = ADDRESS_BASE + (argc > 4 ? strtoul(argv[4], NULL, 10) : 0);
 	processes = strtoul(argv[1], NULL, 10);
 	if (processes < 1 || processes > PROCESSES_MAX)
 		errx(2, "1 to %d processes", PROCESSES_MAX);
@@ -98,7 +102,7 @@ int main(int argc, char **argv)
 		if (child < 0)
 			err(1, "fork");
 		if (child == 0) {
-			run(&tally[p], ADDRESS_BASE + p * ADDRESS_STEP,
+			run(&tally[p], base + p * ADDRESS_STEP,
 			    strtod(argv[2], NULL), argv[3]);
 			_exit(0);
 		}

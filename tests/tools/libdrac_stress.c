@@ -8,6 +8,7 @@
  *					own, 8 classic ones: N adds each
  *	libdrac_stress texts A B	8 threads fail at A and B, and each
  *					reads its own message
+ *	libdrac_stress bad SERVER...	8 threads fail at servers that are ill
  *	libdrac_stress connection SERVER N	4 threads send, 2 connect and
  *					disconnect meanwhile
  *	libdrac_stress high SERVER	with 2000 descriptors open before
@@ -38,6 +39,7 @@ enum {
 	CONNECTORS = 2,
 	DESCRIPTORS = 2000,
 	TICK_US = 3000,
+	BAD_BUDGET_MS = 500,
 	SETTLE_S = 15, /* for the resolver to give up */
 	ADDRESS_BASE = 0x0a000000,
 };
@@ -170,6 +172,43 @@ static void *text_thread(void *argument)
 	return NULL;
 }
 
+static char **bad_servers; /* up to NULL */
+static atomic_uint next_bad;
+
+static void must_fail(const char *what, int result, const char *text)
+{
+	if (result == 0 || text == NULL || *text == '\0')
+		complain(what, result, text == NULL ? "(null)" : text);
+}
+
+/* Of the one connection another thread may have said something meanwhile. */
+static void *bad_thread(void *unused)
+{
+	size_t count = 0, mine = atomic_fetch_add(&next_bad, 1);
+	char *message = NULL;
+	const char *server_here;
+	struct drac *own;
+	int result;
+
+	while (bad_servers[count] != NULL)
+		count++;
+	server_here = bad_servers[mine % count];
+	own = drac_open(server_here, BAD_BUDGET_MS);
+	for (unsigned int i = 0; i < SENDERS; i++) {
+		result = drac_add(i % 2 == 0 ? own : shared, "192.0.2.1", 0, "",
+				  "", NULL);
+		must_fail("add", result, drac_error());
+	}
+	drac_close(own);
+	result = dracauth(server_here, htonl(ADDRESS_BASE), &message);
+	must_fail("dracauth", result, message);
+	dracconn(server_here, &message);
+	result = dracsend(htonl(ADDRESS_BASE), &message);
+	must_fail("dracsend", result, message);
+	dracdisc(&message);
+	return unused;
+}
+
 /* "Not connected" is right too, while another thread connects again. */
 static void *send_thread(void *unused)
 {
@@ -232,6 +271,23 @@ static void run_texts(void)
 	start(threads + THREADS / 2, THREADS / 2, text_thread,
 	      (void *)other_server);
 	join(threads, THREADS);
+}
+
+static void run_bad(void)
+{
+	pthread_t threads[THREADS];
+	char servers[1024] = "";
+
+	for (char **each = bad_servers; *each != NULL; each++)
+		snprintf(servers + strlen(servers),
+			 sizeof servers - strlen(servers), ",%s", *each);
+	shared = drac_open(servers + 1, BAD_BUDGET_MS);
+	if (shared == NULL)
+		errx(1, "%s", drac_error());
+	start(threads, THREADS, bad_thread, NULL);
+	join(threads, THREADS);
+	drac_close(shared);
+	dracdisc(NULL);
 }
 
 static void run_connection(void)
@@ -340,15 +396,16 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} mode[] = {
-	    {"calls", run_calls}, {"threads", run_threads},
-	    {"texts", run_texts}, {"connection", run_connection},
-	    {"high", run_high},   {"signals", run_signals},
-	    {"fork", run_fork},
+	    {"calls", run_calls},           {"threads", run_threads},
+	    {"texts", run_texts},           {"bad", run_bad},
+	    {"connection", run_connection}, {"high", run_high},
+	    {"signals", run_signals},       {"fork", run_fork},
 	};
 
 	if (argc < 3)
 		errx(2, "usage: libdrac_stress mode server [N | server]");
 	server = argv[2];
+	bad_servers = argv + 2;
 	other_server = argc > 3 ? argv[3] : "";
 	rounds = argc > 3 ? (unsigned int)strtoul(argv[3], NULL, 10) : 1;
 	if (strcmp(argv[1], "texts") == 0)

@@ -12,6 +12,7 @@
 #include <time.h>
 
 #define NS_PER_S 1000000000LL
+#define NS_PER_MS 1000000LL
 #define NS_PER_US 1000.0
 
 /* Latencies in nanoseconds; beyond 4.2 s they are cut to that. */

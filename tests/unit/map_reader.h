@@ -130,7 +130,7 @@ static inline bool small_disk(const char *dir, const char *size)
 
 	snprintf(options, sizeof options, "size=%s", size);
 	if (mkdir(dir, 0755) == 0 && unshare(CLONE_NEWNS) == 0 &&
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	    mount("none", "/", "", MS_REC | MS_PRIVATE, NULL) == 0 &&
 	    mount("none", dir, "tmpfs", 0, options) == 0)
 		return true;
 	print_message("not run, no small file system can be mounted: %s\n",

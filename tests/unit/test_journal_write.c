@@ -20,6 +20,7 @@ enum {
 static struct {
 	pthread_t loop;      /* the thread of the tests */
 	int by_loop;         /* fdatasync(2) in it */
+	atomic_int by_other; /* and in the thread that flushes */
 	int sync_error;      /* what fdatasync(2) fails with, in it */
 	bool truncate_fails; /* ftruncate(2) */
 	/* by inode: how much of a segment has been flushed */
@@ -65,6 +66,7 @@ int fdatasync(int fd)
 	}
 	if (fstat(fd, &st) == 0)
 		note_flushed(&st);
+	sys.by_other += !pthread_equal(pthread_self(), sys.loop);
 	return 0;
 }
 
@@ -430,6 +432,16 @@ static void survivors_are_rewritten(void **state)
 	model_close();
 }
 
+/* Opens it, and waits until all segments that it found have been flushed. */
+static void open_flushed(int found)
+{
+	sys.by_other = 0;
+	model_open();
+	for (int ms = 0; ms < 5000 && sys.by_other < found; ms++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_int_equal(sys.by_other, found);
+}
+
 /* No segment goes before what took its place is on the disk. */
 static void flushed_before_the_removal(void **state)
 {
@@ -438,14 +450,14 @@ static void flushed_before_the_removal(void **state)
 	put(1, 100);
 	fill_segment();
 	model_close();
-	model_open();
+	open_flushed(2);
 	assert_int_equal(sys.removals, 0);
 	put(1, 200); /* nothing is left in segment 1 */
 	model_close();
 	assert_int_equal(sys.removals, 1);
 	assert_int_equal(sys.at_risk, 0);
 
-	model_open();
+	open_flushed(2);
 	put(FILLER, 1);
 	put(1, 300);    /* all before the active one may go */
 	fill_segment(); /* and that is not the active one any more */

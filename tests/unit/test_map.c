@@ -311,7 +311,7 @@ static void puts_do_not_grow(void **state)
 	assert_verifies(PATH);
 }
 
-/* Growth is seen by whoever compares whole seconds. */
+/* Growth is seen by whoever compares whole seconds, four in one of them too. */
 static void time_of_change(void **state)
 {
 	time_t before;
@@ -333,8 +333,6 @@ static void time_of_change(void **state)
 		assert_true(stat_of(PATH).st_mtime >= before);
 		before = stat_of(PATH).st_mtime;
 	}
-	/* four times in far less than four seconds */
-	assert_true(before > time(NULL));
 	end();
 }
 
