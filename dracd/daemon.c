@@ -124,8 +124,8 @@ static void tick_ready(struct watch *watch, uint32_t events)
 	turn_check_maps(daemon->turn);
 	daemon->stats.journal_bytes = journal_bytes(daemon->journal);
 	daemon->stats.map_bytes = maps_bytes(daemon->maps);
-	daemon->stats.uptime_s = (uint64_t)(
-	    (clock_running_ns() - daemon->started_ns) / NS_PER_S);
+	daemon->stats.uptime_s =
+	    (uint64_t)((clock_running_ns() - daemon->started_ns) / NS_PER_S);
 	notify_alive();
 }
 
@@ -353,6 +353,7 @@ struct daemon *daemon_create(struct config *config, struct keys *keys,
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
 	if (daemon == NULL) {
+		log_errno(LOG_CRIT, "dracd cannot start");
 		access_close(access);
 		keys_free(keys);
 		config_free(config);

@@ -174,15 +174,6 @@ void journal_unref(struct journal *journal, uint32_t segment)
 		release(journal);
 }
 
-/*
- * Not a duplicate: an open file is told once that a write has failed, and each
- * of the two threads must hear of it.
- */
-static int open_for_flush(const struct journal *journal, const char *name)
-{
-	return openat(journal->dir_fd, name, O_WRONLY | O_CLOEXEC);
-}
-
 /* A header, and the clock; returns how long that is. */
 static size_t write_head(const struct journal *journal,
 			 uint8_t head[SEGMENT_HEADER + SEGMENT_RECORD_MAX],
@@ -200,6 +191,15 @@ static size_t write_head(const struct journal *journal,
 	segment_header_write(head, number);
 	return SEGMENT_HEADER +
 	       segment_encode(head + SEGMENT_HEADER, number, &record);
+}
+
+/*
+ * Not a duplicate: an open file is told once that a write has failed, and each
+ * of the two threads must hear of it.
+ */
+static int open_for_flush(const struct journal *journal, const char *name)
+{
+	return openat(journal->dir_fd, name, O_WRONLY | O_CLOEXEC);
 }
 
 /* Begins the next segment: 0 or errno, and the active one stays as it is. */
@@ -551,6 +551,13 @@ bool journal_rollback(struct journal *journal, const struct journal_mark *mark)
 	return !journal->torn;
 }
 
+void journal_step(struct journal *journal, int64_t step_s)
+{
+	journal->step_s = clock_moved(journal->step_s, step_s);
+	journal_tend(journal);
+	flush_dirty(journal->flush);
+}
+
 static bool must_mend(const struct journal *journal)
 {
 	return flush_failures(journal->flush) != journal->failures &&
@@ -567,13 +574,6 @@ static void mend(struct journal *journal, unsigned failures)
 	log_write(LOG_WARNING, "journal could not be flushed to disk and is "
 			       "written anew");
 	check_suspect(journal);
-}
-
-void journal_step(struct journal *journal, int64_t step_s)
-{
-	journal->step_s = clock_moved(journal->step_s, step_s);
-	journal_tend(journal);
-	flush_dirty(journal->flush);
 }
 
 /* Between turns: the buffer is empty, nothing is half done. */

@@ -108,7 +108,7 @@ void prefixes_step(struct prefixes *prefixes, int64_t step_s)
 {
 	struct node *node;
 
-	RB_FOREACH(node, nodes, &prefixes->nodes)
+	RB_FOREACH (node, nodes, &prefixes->nodes)
 		node->expiry_s += step_s;
 }
 

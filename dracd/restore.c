@@ -30,8 +30,9 @@ struct restoring {
 	struct table *table;
 	struct journal *journal;
 	int64_t now_s;
-	int64_t latest_s; /* what the journal tells was at this time or before */
-	bool failed;	  /* out of memory */
+	int64_t
+	    latest_s; /* what the journal tells was at this time or before */
+	bool failed;  /* out of memory */
 	struct statement batch[BATCH];
 	int batched;
 };

@@ -51,7 +51,7 @@ struct record {
 	enum record_type type;
 	struct address address;
 	int64_t expiry_s;
-	struct address caller; /* see caller.h */
+	struct address caller;          /* see caller.h */
 	uint32_t first_s, last_s, adds; /* last: of clock and clean, too */
 	int64_t base_ns, step_s;
 	/* not NUL-terminated; NULL when the length is 0 */

@@ -427,7 +427,7 @@ void table_step(struct table *table, int64_t step_s)
 {
 	struct second *second;
 	step_s = make_room(table, step_s);
-	RB_FOREACH(second, seconds, &table->seconds)
+	RB_FOREACH (second, seconds, &table->seconds)
 		second->at_s += step_s;
 	for (uint32_t slot = 1; slot < table->used; slot++) {
 		struct entry *entry = table_at(table, slot);

@@ -53,7 +53,8 @@ static bool is_set(struct timebase *timebase)
 int64_t timebase_step(struct timebase *timebase)
 {
 	/* Again, since we may have been stopped between the two clocks. */
-	if (!is_set(timebase) || !is_set(timebase))
+	bool set = is_set(timebase);
+	if (!set || !is_set(timebase))
 		return 0;
 	int64_t step_s = whole_s(timebase->ahead_ns);
 	timebase->base_ns += step_s * second_ns;

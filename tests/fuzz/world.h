@@ -39,7 +39,7 @@ static struct config config = {
 };
 static struct service service = {.config = &config, .stats = &world_stats};
 static struct journal *world_journal;
-static struct timebase world_timebase;
+static struct timebase world_clock;
 static struct maps *world_maps;
 
 /* Instead of waiting: the monotonic clock is so much ahead. */
@@ -81,9 +81,8 @@ static inline void world_begin(void)
 	require(service.access != NULL);
 	service.table = table_create();
 	require(service.table != NULL);
-	world_timebase = clock_at(WORLD_NOW);
-	world_journal =
-	    restore(&config, service.table, &world_timebase, &verify);
+	world_clock = clock_at(WORLD_NOW);
+	world_journal = restore(&config, service.table, &world_clock, &verify);
 	require(world_journal != NULL);
 	world_maps = maps_open(&config, service.table, verify);
 	require(world_maps != NULL);

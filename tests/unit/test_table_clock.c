@@ -86,7 +86,8 @@ static void assert_users(struct table *table)
 
 static void all_times_move(void **state)
 {
-	static const int64_t steps_s[] = {HOUR, -2 * HOUR, 1, 1000000, -5};
+	static const int64_t steps_s[] = {HOUR, -2 * HOUR, 1, 1000000,
+					  -2000000};
 	struct table *table = filled();
 	struct address v6 = address_of(1);
 	int64_t sum_s = 0;

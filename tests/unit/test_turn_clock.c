@@ -38,6 +38,10 @@ static void all_follow(void **state)
 	settle(THEN);
 	assert_everywhere(A, THEN + LIFETIME);
 	assert_everywhere(C, THEN + LIFETIME);
+	add(A, THEN); /* not stale any more: a refresh does not wait */
+	assert_int_equal(table_find(table, &answers[0].address)->flags,
+			 ENTRY_IN_MAP);
+	commit(THEN, false);
 	step(-STEP);
 	step(1);
 	settle(NOW + 1);

@@ -125,6 +125,8 @@ static inline int world_teardown(void **state)
 /* The end of a pass; what was logged. */
 static inline const char *commit(int64_t now_s, bool idle)
 {
+	/* However long the test has taken by then. */
+	world_clock.base_ns = clock_at(now_s).base_ns;
 	capture_begin();
 	turn_commit(turn, now_s, idle);
 	return capture_end();
