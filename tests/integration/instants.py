@@ -273,6 +273,13 @@ class Run:
             self.pass_time(RETRY_S)
             time.sleep(POLL_S)
 
+    def check_full(self):
+        """On a full disk the map is sound, and nobody is left out."""
+        shown = self.daemon.map()
+        for address in self.table():
+            for key in sendmail_map.keys(address):
+                assert key.encode() in shown, "%s is not in the map" % key
+
     def check(self):
         self.check_table()
         self.check_maps()
