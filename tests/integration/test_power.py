@@ -210,8 +210,10 @@ def test_failed_flush(dracd, preload, seed, figures):
     storm.run(recorded.daemon, passed(0.5))
     recorded.daemon.stop()
     stopped_ns = time.monotonic_ns()    # all before is on the disk
-    recorded.start(failing="2-2")       # the first one is of what it found
-    storm.run(recorded.daemon, passed(0.3), first=CLIENTS)
+    # At once it flushes what it found, and perhaps some of the next segment.
+    recorded.start(failing="3-3")
+    storm.run(recorded.daemon, passed(0))   # the old segment may go now
+    storm.run(recorded.daemon, passed(0.2), first=CLIENTS)
     storm.run(recorded.daemon, passed(2.2))
     recorded.daemon.stop()
     removals = []       # until the failure
