@@ -292,8 +292,8 @@ coverage: test-deps
 # Memcheck, half an hour. MEMCHECK="session test_map" for some of it.
 valgrind: test-deps
 	@tests/deps valgrind
-	@$(MAKE) --no-print-directory -j$(JOBS) tests-build
-	@$(PYTHON) tests/valgrind $(B) $(MEMCHECK)
+	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/valgrind CFLAGS='-O1 -g -DMEMCHECK' tests-build
+	@$(PYTHON) tests/valgrind $(B)/valgrind $(MEMCHECK)
 
 # Threads of the library and of the daemon. Not what counts threads: the
 # sanitizer has one more.

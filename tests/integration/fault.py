@@ -24,10 +24,11 @@ class _Shared(ctypes.Structure):
 
 
 # By the letter that fault.c has for it.
-SORTS = {"o": "new file", "w": "write", "a": "fallocate", "t": "ftruncate",
+SORTS = {"o": "new file", "w": "write", "p": "overwrite",
+         "a": "fallocate", "t": "ftruncate",
          "s": "sync", "m": "futimens", "c": "chmod", "d": "mkdir",
          "u": "unlink", "r": "rename", "l": "link"}
-ALL, WRITE, TAKES_ROOM, MAY_WAIT = "".join(SORTS), "w", "owadl", "owats"
+ALL, WRITE, TAKES_ROOM, MAY_WAIT = "".join(SORTS), "wp", "owadl", "owpats"
 ALLOCATION = "h"
 
 
@@ -42,6 +43,11 @@ class Fault:
     def target(self):
         return ALLOCATIONS if self.sorts == ALLOCATION else WRITES
 
+    def strikes(self, call):
+        """Whether it does anything to a call of this sort."""
+        return call in WRITE if self.what in (KILL_HALF, SHORT) \
+            else call in self.sorts
+
     @property
     def kills(self):
         return self.what in (KILL, KILL_HALF)
@@ -49,12 +55,14 @@ class Fault:
 
 KILLED = Fault("kill", KILL)
 TORN = Fault("torn write, kill", KILL_HALF, sorts=WRITE, span=FOR_EVER)
+DISK_FULL = Fault("ENOSPC on", FAIL, errno.ENOSPC, TAKES_ROOM, FOR_EVER)
 ERRORS = [
     Fault("short write", SHORT, sorts=WRITE),
+    Fault("short write, EIO on", SHORT, errno.EIO, span=FOR_EVER),
     Fault("EINTR", FAIL, errno.EINTR, MAY_WAIT),
     Fault("EIO", FAIL, errno.EIO),
     Fault("EIO on", FAIL, errno.EIO, span=FOR_EVER),
-    Fault("ENOSPC on", FAIL, errno.ENOSPC, TAKES_ROOM, FOR_EVER),
+    DISK_FULL,
 ]
 NO_MEMORY = [
     Fault("ENOMEM", FAIL, errno.ENOMEM, ALLOCATION),

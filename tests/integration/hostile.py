@@ -238,8 +238,7 @@ def crowd(place, source, allowed):
             while shut < 50:
                 shut = len(poll.poll(100))
                 assert time.monotonic() < begin + ANSWERED_S, shut
-            assert shut == 50
-        yield
+        yield       # those of the last time may still be there
 
 
 def comes_and_goes(place, source):

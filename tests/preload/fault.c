@@ -36,7 +36,7 @@ enum what {
 	NOTHING,
 	KILL,
 	KILL_HALF, /* a write stops half way, and the process ends */
-	SHORT,     /* a write stops half way */
+	SHORT,     /* a write stops half way; calls after it fail */
 	FAIL,
 };
 
@@ -140,6 +140,8 @@ static enum what strike(char call, bool under)
 	enum what what = control->what;
 	if (what == KILL)
 		die();
+	if (what == SHORT && control->struck > 1)
+		what = FAIL;
 	if (what == FAIL)
 		errno = (int)control->error;
 	return what;
@@ -152,6 +154,15 @@ static ssize_t written(enum what what, ssize_t size)
 	return size;
 }
 
+/* Whether the disk must give room for a write that ends there. */
+static char sort_of(int fd, off64_t end)
+{
+	enum { BLOCK = 512 }; /* stat(2) */
+	struct stat st;
+	return fstat(fd, &st) == 0 && end <= st.st_blocks * BLOCK ? 'p' : 'w';
+}
+
+/* Appends, and what a new file begins with. */
 ssize_t write(int fd, const void *buf, size_t size)
 {
 	enum what what = strike('w', is_under_fd(fd));
@@ -164,7 +175,8 @@ ssize_t write(int fd, const void *buf, size_t size)
 
 ssize_t pwrite64(int fd, const void *buf, size_t size, off64_t offset)
 {
-	enum what what = strike('w', is_under_fd(fd));
+	char sort = sort_of(fd, offset + (off64_t)size);
+	enum what what = strike(sort, is_under_fd(fd));
 	if (what == FAIL)
 		return -1;
 	if (what != NOTHING)
@@ -179,8 +191,11 @@ ssize_t pwrite(int fd, const void *buf, size_t size, off_t offset)
 
 ssize_t writev(int fd, const struct iovec *iov, int count)
 {
-	enum what what = strike('w', is_under_fd(fd));
 	struct iovec half;
+	off64_t end = lseek(fd, 0, SEEK_CUR);
+	for (int i = 0; i < count; i++)
+		end += (off64_t)iov[i].iov_len;
+	enum what what = strike(sort_of(fd, end), is_under_fd(fd));
 	if (what == FAIL)
 		return -1;
 	if (what != NOTHING && count == 1) {
