@@ -51,6 +51,7 @@ class File:
         self.begun = {}         # stamp: (number, size, {page: its bytes})
         self.versions = []      # of a file that is never flushed
         self.changes = 0
+        self.sure_of = 0        # the number of the newest change of `sure`
 
     def _touch(self, begin, end):
         self.changes += 1
@@ -77,12 +78,16 @@ class File:
 
     def end(self, stamp, done, rng):
         number, size, pages = self.begun.pop(stamp)
+        if number < self.sure_of:
+            return      # one that began later has ended, and had all of this
         for page in [p for p in pages if self.dirty.get(p, number) <= number]:
             self.dirty.pop(page, None)
         if not done:
             pages = {page: pages[page] for page in pages
                      if rng.random() < 0.5}
             size = rng.choice((size, len(self.sure)))
+        if done:
+            self.sure_of = number
         del self.sure[size:]
         self.sure += bytes(size - len(self.sure))
         for page, data in pages.items():
