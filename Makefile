@@ -297,9 +297,11 @@ valgrind: test-deps
 
 # Threads of the library and of the daemon. Not what counts threads: the
 # sanitizer has one more.
+TSAN_UNIT  = journal journal_write libdrac_call log
 tsan: test-deps
 	tests/servers/fetch base
-	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/tsan SAN=thread tests-build
+	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/tsan SAN=thread all \
+	    $(patsubst $(B)/%,$(B)/tsan/%,$(TOOLS) $(PRELOADS)) $(TSAN_UNIT:%=$(B)/tsan/unit/test_%)
 	@TSAN_OPTIONS='suppressions=$(CURDIR)/tests/tsan.supp print_suppressions=0' \
 	    DRACD_BUILD=$(B)/tsan $(PYTHON) tests/check \
 	    -k '(test_libdrac or test_life or test_v3 or test_disk_full) and not test_descriptors'
