@@ -260,6 +260,15 @@ check: test-deps
 	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
 	@DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check
 
+# The long form of tests that break what the daemon stands on: each call that
+# writes, each allocation, power, and answers against a model. DRACD_SEED
+# repeats a run.
+torture: test-deps
+	$(MAKE) --no-print-directory -j$(JOBS) tests-build
+	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
+	@TORTURE=1 DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check \
+	    $(wildcard $(patsubst %,tests/integration/test_%.py,crash instants model power))
+
 # What comes from outside, as bad as libFuzzer can make it: a minute each, two
 # at a time. FUZZ="rpc journal" FUZZ_SECONDS=600 for some of them and longer.
 FUZZ_SECONDS ?= 60
@@ -283,8 +292,8 @@ coverage: test-deps
 # Memcheck, half an hour. MEMCHECK="session test_map" for some of it.
 valgrind: test-deps
 	@tests/deps valgrind
-	@$(MAKE) --no-print-directory -j$(JOBS) tests-build
-	@$(PYTHON) tests/valgrind $(B) $(MEMCHECK)
+	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/valgrind CFLAGS='-O1 -g -DMEMCHECK' tests-build
+	@$(PYTHON) tests/valgrind $(B)/valgrind $(MEMCHECK)
 
 # Threads of the library and of the daemon. Not what counts threads: the
 # sanitizer has one more.
@@ -398,5 +407,5 @@ uninstall:
 
 clean:
 	rm -rf $(B)
-.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check coverage valgrind tsan bench bench-build bench-scaling fuzz fuzz-nightly soak hostile lint install install-hooks uninstall clean
+.PHONY: dovecot-2.4 all tests-build fuzz-build deps test-deps run demo check coverage valgrind tsan bench bench-build bench-scaling fuzz fuzz-nightly torture soak hostile lint install install-hooks uninstall clean
 .DELETE_ON_ERROR:

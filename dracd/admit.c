@@ -141,14 +141,14 @@ static void wait_or_refuse(struct turn *turn, struct request *request)
 
 /* Nothing is in its way: the table follows, with all of it or nothing. */
 static void apply(struct turn *turn, struct change *change,
-		  const struct verdict *verdict, int64_t now_s)
+		  const struct request *request, const struct verdict *verdict,
+		  int64_t now_s)
 {
-	const struct request request = change->request;
 	if (!reserve_changes(&turn->now, 1 + verdict->count)) {
 		turn_refuse(turn, &change->request);
 		return;
 	}
-	if (request.kind == REQUEST_REMOVE) {
+	if (request->kind == REQUEST_REMOVE) {
 		apply_remove(turn, change);
 	} else if (!apply_add(turn, change, now_s)) {
 		turn_refuse(turn, &change->request);
@@ -156,7 +156,7 @@ static void apply(struct turn *turn, struct change *change,
 	}
 	turn->now.change[turn->now.count++] = *change;
 	for (size_t i = 0; i < verdict->count; i++)
-		put_out(turn, verdict->victim[i], &request);
+		put_out(turn, verdict->victim[i], request);
 }
 
 void turn_request(struct turn *turn, const struct request *request,
@@ -187,5 +187,5 @@ void turn_request(struct turn *turn, const struct request *request,
 		 (verdict.counts && turn->held.count > 0))
 		wait_or_refuse(turn, &change.request);
 	else
-		apply(turn, &change, &verdict, now_s);
+		apply(turn, &change, request, &verdict, now_s);
 }

@@ -50,43 +50,45 @@ static int write_records(struct turn *turn)
 	return journal_commit(turn->journal, &turn->mark);
 }
 
+/* The entry's newest record is the one that has just been written. */
+static void take_segment(struct turn *turn, struct change *change)
+{
+	if (change->request.kind != REQUEST_ADD)
+		return;
+	journal_ref(turn->journal, turn->mark.segment);
+	change->old_segment = change->entry->segment;
+	change->entry->segment = turn->mark.segment;
+	change->journaled = true;
+}
+
 /*
- * Answers what needs no maps, moves the rest to `held`. Only a commit of which
- * nothing has been answered, and which paid no debt, may be rolled back.
+ * Answers what needs no maps; the rest is held from now on. There is such a
+ * rest only when nothing was held: while something is, it waits. Only a commit
+ * of which nothing has been answered, and which paid no debt, may be rolled
+ * back.
  */
 static void settle(struct turn *turn)
 {
-	uint32_t segment = turn->mark.segment;
-	bool all_held = turn->debt_count == 0;
-	for (size_t i = 0; i < turn->now.count; i++) {
-		struct change *change = &turn->now.change[i];
-		if (change->request.kind == REQUEST_ADD) {
-			journal_ref(turn->journal, segment);
-			change->old_segment = change->entry->segment;
-			change->entry->segment = segment;
-			change->journaled = true;
+	struct changes now = turn->now;
+	size_t kept = 0;
+	for (size_t i = 0; i < now.count; i++) {
+		struct change *change = &now.change[i];
+		take_segment(turn, change);
+		if (!change->publish) {
+			table_mark_dirty(turn->table, change->entry);
+			turn_finish(turn, change);
+		} else if (kept++ != i) {
+			now.change[kept - 1] = *change;
 		}
-		if (change->publish) {
-			turn->held.change[turn->held.count++] = *change;
-			continue;
-		}
-		all_held = false;
-		table_mark_dirty(turn->table, change->entry);
-		turn_finish(turn, change);
 	}
-	turn->now.count = 0;
+	bool all_held = kept == now.count && turn->debt_count == 0;
 	turn->held_mark = all_held ? turn->mark : (struct journal_mark){0};
-}
-
-static bool reserve_held(struct turn *turn)
-{
-	struct changes *held = &turn->held;
-	size_t wanted = held->count + turn->now.count;
-	while (held->room < wanted)
-		if (!turn_reserve((void **)&held->change, held->room,
-				  &held->room, sizeof(*held->change)))
-			return false;
-	return true;
+	turn->now.count = 0;
+	if (kept == 0)
+		return;
+	turn->now = turn->held;
+	turn->held = now;
+	turn->held.count = kept;
 }
 
 void commit_journal(struct turn *turn)
@@ -94,7 +96,7 @@ void commit_journal(struct turn *turn)
 	static struct log_limit limit;
 	if (turn->now.count == 0 && turn->debt_count == 0)
 		return;
-	int error = reserve_held(turn) ? write_records(turn) : ENOMEM;
+	int error = write_records(turn);
 	if (error == 0) {
 		settle(turn);
 		turn->debt_count = 0;

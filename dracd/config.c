@@ -121,7 +121,10 @@ static bool parse_text(cfg_t *cfg, const char *path, char *text)
 			fclose(memory);
 		return false;
 	}
+	errno = 0;
 	rc = cfg_parse_fp(cfg, memory);
+	if (rc != CFG_SUCCESS && errno == ENOMEM)
+		log_errno(LOG_ERR, "%s", path); /* libconfuse is silent */
 	fclose(memory);
 	return rc == CFG_SUCCESS;
 }
@@ -147,6 +150,25 @@ static bool parse_file(cfg_t *cfg, const char *path, bool may_miss, bool *found)
 	free(text);
 	fclose(file);
 	return ok;
+}
+
+/*
+ * Where libconfuse has no memory for a value it goes on without, and gives 0
+ * for it. Sections and lists have as many as there are.
+ */
+static bool is_whole(cfg_t *cfg)
+{
+	cfg_opt_t *option;
+
+	for (unsigned i = 0; (option = cfg_getnopt(cfg, i)) != NULL; i++) {
+		if (option->flags & (CFGF_LIST | CFGF_MULTI))
+			continue;
+		if (cfg_opt_size(option) == 0 ||
+		    (option->type == CFGT_STR &&
+		     cfg_opt_getnstr(option, 0) == NULL))
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -180,7 +202,8 @@ static bool take_maps(struct config *c, cfg_t *cfg)
 	for (unsigned i = 0; i < n; i++) {
 		cfg_t *map = cfg_getnsec(cfg, "map", i);
 
-		if (!take_map(c, cfg_title(map), cfg_getbool(map, "nul"),
+		if (!is_whole(map) ||
+		    !take_map(c, cfg_title(map), cfg_getbool(map, "nul"),
 			      cfg_getint(map, "capacity")))
 			return false;
 	}
@@ -345,7 +368,7 @@ static int build(struct config *c, cfg_t *cfg, const struct options *options)
 		free(path);
 	if (!ok)
 		return EX_CONFIG;
-	if (c->file == NULL || !take_file(c, cfg)) {
+	if (c->file == NULL || !is_whole(cfg) || !take_file(c, cfg)) {
 		log_write(LOG_ERR, "no memory for the configuration");
 		return EX_OSERR;
 	}

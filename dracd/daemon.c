@@ -329,6 +329,7 @@ struct daemon *daemon_create(struct config *config, struct keys *keys,
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
 	if (daemon == NULL) {
+		log_errno(LOG_CRIT, "dracd cannot start");
 		access_close(access);
 		keys_free(keys);
 		config_free(config);

@@ -18,14 +18,18 @@
 
 #include "log.h"
 
-enum { FLUSH_INTERVAL_S = 1, ASIDE_MAX = 64 };
+enum {
+	/* With a flush of up to 100 ms no more than a second can be lost. */
+	FLUSH_INTERVAL_MS = 900,
+	ASIDE_MAX = 64,
+};
 
 enum work { SYNC, REMOVE, SET_ASIDE };
 
 struct job {
 	struct job *next;
 	enum work work;
-	int fd; /* SYNC: of a segment written in full; -1: by its name */
+	int fd; /* SYNC: of a segment of ours; -1: by its name */
 	char name[];
 };
 
@@ -39,8 +43,8 @@ struct flush {
 	pthread_cond_t wake;
 	int dir_fd;
 	/* under the mutex */
-	int fd;       /* of the active segment, or -1 */
-	bool created; /* the directory has a name more */
+	struct job *active; /* of the active segment; freed by the thread */
+	bool created;       /* the directory has a name more */
 	bool stop;
 	unsigned mended; /* so many failures are of no account any more */
 	struct queue queue;
@@ -174,40 +178,40 @@ static bool flush_all(struct flush *flush, struct queue *queue, int fd,
 	return named;
 }
 
+static struct timespec after_ms(struct timespec time, int ms)
+{
+	time.tv_nsec += ms * 1000000L;
+	time.tv_sec += time.tv_nsec / 1000000000;
+	time.tv_nsec %= 1000000000;
+	return time;
+}
+
 static void *run(void *context)
 {
 	struct flush *flush = context;
-	struct timespec until;
+	struct timespec begun = {0};
 	pthread_mutex_lock(&flush->mutex);
-	while (!flush->stop && flush->fd < 0)
+	while (!flush->stop && flush->active == NULL)
 		pthread_cond_wait(&flush->wake, &flush->mutex);
 	/* The first round at once: what was found has been waiting. */
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec -= FLUSH_INTERVAL_S;
 	for (bool stop = false; !stop;) {
-		/* Counted from the round's beginning, however long it took. */
-		until.tv_sec += FLUSH_INTERVAL_S;
+		struct timespec until = after_ms(begun, FLUSH_INTERVAL_MS);
 		while (!flush->stop &&
 		       pthread_cond_timedwait(&flush->wake, &flush->mutex,
 					      &until) != ETIMEDOUT)
 			;
-		clock_gettime(CLOCK_MONOTONIC, &until);
+		clock_gettime(CLOCK_MONOTONIC, &begun);
 		stop = flush->stop;
 		struct queue queue;
 		queue_init(&queue);
 		for (struct job *job; (job = take(&flush->queue)) != NULL;)
 			append(&queue, job);
-		/* a copy, so that the loop may retire the fd meanwhile */
-		int fd = flush->fd >= 0 && atomic_load(&flush->dirty)
-			     ? dup(flush->fd)
-			     : -1;
+		int fd = flush->active != NULL ? flush->active->fd : -1;
 		bool created = flush->created;
 		unsigned mended = flush->mended;
 		flush->created = false;
 		pthread_mutex_unlock(&flush->mutex);
 		bool named = flush_all(flush, &queue, fd, created, mended);
-		if (fd >= 0)
-			close(fd);
 		pthread_mutex_lock(&flush->mutex);
 		flush->created = flush->created || !named;
 	}
@@ -221,7 +225,6 @@ struct flush *flush_start(int dir_fd)
 	if (flush == NULL)
 		return NULL;
 	flush->dir_fd = dir_fd;
-	flush->fd = -1;
 	queue_init(&flush->queue);
 	queue_init(&flush->old);
 	pthread_mutex_init(&flush->mutex, NULL);
@@ -252,8 +255,9 @@ void flush_stop(struct flush *flush)
 	pthread_cond_signal(&flush->wake);
 	pthread_mutex_unlock(&flush->mutex);
 	pthread_join(flush->thread, NULL);
-	if (flush->fd >= 0)
-		close(flush->fd);
+	if (flush->active != NULL)
+		close(flush->active->fd);
+	free(flush->active);
 	for (struct job *job; (job = take(&flush->old)) != NULL;)
 		free(job); /* the next start reads it once more */
 	pthread_cond_destroy(&flush->wake);
@@ -261,34 +265,31 @@ void flush_stop(struct flush *flush)
 	free(flush);
 }
 
-/* False: out of memory. */
-static bool enqueue(struct flush *flush, enum work work, int fd,
-		    const char *name)
+static struct job *job_create(enum work work, int fd, const char *name)
 {
 	size_t size = strlen(name) + 1;
 	struct job *job = malloc(sizeof(*job) + size);
-	if (job == NULL)
-		return false;
-	job->work = work;
-	job->fd = fd;
-	memcpy(job->name, name, size);
-	append(&flush->queue, job);
-	return true;
+	if (job != NULL) {
+		job->work = work;
+		job->fd = fd;
+		memcpy(job->name, name, size);
+	}
+	return job;
 }
 
-void flush_segment(struct flush *flush, int fd)
+bool flush_segment(struct flush *flush, int fd)
 {
+	struct job *job = job_create(SYNC, fd, "");
+	if (job == NULL)
+		return false;
 	pthread_mutex_lock(&flush->mutex);
-	if (flush->fd >= 0 && !enqueue(flush, SYNC, flush->fd, "")) {
-		/* out of memory: wait for the disk instead */
-		if (!sync_data(flush->fd))
-			atomic_fetch_add(&flush->failures, 1);
-		close(flush->fd);
-	}
-	flush->fd = fd;
+	if (flush->active != NULL)
+		append(&flush->queue, flush->active);
+	flush->active = job;
 	flush->created = true;
 	pthread_cond_signal(&flush->wake);
 	pthread_mutex_unlock(&flush->mutex);
+	return true;
 }
 
 void flush_dirty(struct flush *flush)
@@ -296,22 +297,25 @@ void flush_dirty(struct flush *flush)
 	atomic_store(&flush->dirty, true);
 }
 
-static bool enqueue_name(struct flush *flush, enum work work, const char *name)
+static bool enqueue(struct flush *flush, enum work work, const char *name)
 {
+	struct job *job = job_create(work, -1, name);
+	if (job == NULL)
+		return false;
 	pthread_mutex_lock(&flush->mutex);
-	bool done = enqueue(flush, work, -1, name);
+	append(&flush->queue, job);
 	pthread_mutex_unlock(&flush->mutex);
-	return done;
+	return true;
 }
 
 bool flush_found(struct flush *flush, const char *name)
 {
-	return enqueue_name(flush, SYNC, name);
+	return enqueue(flush, SYNC, name);
 }
 
 bool flush_remove(struct flush *flush, const char *name, bool damaged)
 {
-	return enqueue_name(flush, damaged ? SET_ASIDE : REMOVE, name);
+	return enqueue(flush, damaged ? SET_ASIDE : REMOVE, name);
 }
 
 unsigned flush_failures(const struct flush *flush)

@@ -1,5 +1,5 @@
 /*
- * flush: the one thread beside the loop. Once a second it brings to the disk
+ * flush: the one thread beside the loop. Each second it brings to the disk
  * what the journal has written, through descriptors of its own, and removes
  * segments that are no longer needed; the loop never waits for either.
  */
@@ -21,8 +21,9 @@ void flush_stop(struct flush *flush);
 /*
  * From now on fd, a segment just created, is the one that is written; the one
  * before is flushed once more and closed. fd belongs to flush from here on.
+ * False: out of memory, and all is as it was.
  */
-void flush_segment(struct flush *flush, int fd);
+bool flush_segment(struct flush *flush, int fd);
 /* There is something to flush; costs an atomic store. */
 void flush_dirty(struct flush *flush);
 /*

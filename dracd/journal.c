@@ -182,7 +182,8 @@ static int open_for_flush(const struct journal *journal, const char *name)
 /* Begins the next segment: 0 or errno, and the active one stays as it is. */
 static int begin_segment(struct journal *journal)
 {
-	uint32_t number = journal->count ? active(journal) + 1 : 1;
+	uint32_t count = journal->count;
+	uint32_t number = count ? active(journal) + 1 : 1;
 	char name[SEGMENT_NAME_MAX];
 	uint8_t header[SEGMENT_HEADER];
 	replay_name(name, number);
@@ -201,9 +202,11 @@ static int begin_segment(struct journal *journal)
 	else if (journal->durability == DURABILITY_DISK &&
 		 (fdatasync(fd) != 0 || fsync(journal->dir_fd) != 0))
 		error = errno;
-	else if (!extend(journal, number))
+	else if (!extend(journal, number) ||
+		 !flush_segment(journal->flush, copy))
 		error = ENOMEM;
 	if (error != 0) {
+		journal->count = count;
 		unlinkat(journal->dir_fd, name, 0);
 		close(fd);
 		if (copy >= 0)
@@ -216,7 +219,6 @@ static int begin_segment(struct journal *journal)
 	*segment_at(journal, number) =
 	    (struct segment){.bytes = SEGMENT_HEADER, .exists = true};
 	journal->bytes += SEGMENT_HEADER;
-	flush_segment(journal->flush, copy);
 	release(journal);
 	return 0;
 }
@@ -251,10 +253,7 @@ static bool resume_segment(struct journal *journal)
 	journal->fd =
 	    openat(journal->dir_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC);
 	int copy = journal->fd >= 0 ? open_for_flush(journal, name) : -1;
-	if (copy < 0)
-		return false;
-	flush_segment(journal->flush, copy);
-	return true;
+	return copy >= 0 && flush_segment(journal->flush, copy);
 }
 
 /* ---- opening and closing ------------------------------------------------ */

@@ -130,6 +130,8 @@ bool keys_reload(struct keys *keys, const struct config *config)
 	    calloc(config->key_count + 1, sizeof *fresh);
 	bool done = fresh != NULL;
 
+	if (!done)
+		log_errno(LOG_ERR, "keys");
 	for (size_t i = 0; i < config->key_count && fresh != NULL; i++)
 		done =
 		    read_one(keys, config, &config->keys[i], &fresh[i]) && done;

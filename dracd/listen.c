@@ -111,10 +111,11 @@ static int bind_unix(struct bound *bound, const char *path, uid_t uid,
 	error = errno;
 	umask(mask);
 	if (bound_ok == 0) {
-		bound->path = strdup(path);
 		if ((geteuid() != 0 || lchown(path, uid, gid) == 0) &&
-		    listen(bound->fd, BACKLOG) == 0)
+		    listen(bound->fd, BACKLOG) == 0) {
+			bound->path = strdup(path);
 			return 0;
+		}
 		error = errno;
 		unlink(path);
 	}

@@ -38,12 +38,25 @@ bool loop_add(struct loop *loop, struct watch *watch, uint32_t events)
 	return epoll_ctl(loop->fd, EPOLL_CTL_ADD, watch->fd, &event) == 0;
 }
 
-void loop_remove(struct loop *loop, struct watch *watch)
+/* What this pass has found of it is not told any more. */
+static void forget(struct loop *loop, const struct watch *watch)
 {
-	epoll_ctl(loop->fd, EPOLL_CTL_DEL, watch->fd, NULL);
 	for (int i = loop->next; i < loop->count; i++)
 		if (loop->event[i].data.ptr == watch)
 			loop->event[i].data.ptr = NULL;
+}
+
+void loop_remove(struct loop *loop, struct watch *watch)
+{
+	epoll_ctl(loop->fd, EPOLL_CTL_DEL, watch->fd, NULL);
+	forget(loop, watch);
+}
+
+/* epoll(7): a descriptor that has no copy leaves the set when it is closed. */
+void loop_close(struct loop *loop, struct watch *watch)
+{
+	close(watch->fd);
+	forget(loop, watch);
 }
 
 int loop_wait(struct loop *loop, int timeout_ms)

@@ -22,8 +22,9 @@ void loop_free(struct loop *loop);
 
 /* events: EPOLLIN. False: errno. */
 bool loop_add(struct loop *loop, struct watch *watch, uint32_t events);
-/* Before its fd is closed; no call for it comes after this one. */
+/* No call for it comes after one of these; the second closes its fd, too. */
 void loop_remove(struct loop *loop, struct watch *watch);
+void loop_close(struct loop *loop, struct watch *watch);
 
 /* Waits until something is ready; returns how many, 0 after timeout_ms. */
 int loop_wait(struct loop *loop, int timeout_ms);

@@ -18,8 +18,6 @@
 
 #include "map_impl.h"
 
-enum { VALUE_TEXT_MAX = 24 };
-
 static int no_fsync(int fd)
 {
 	(void)fd;
@@ -85,7 +83,7 @@ static int open_file(const struct map_config *config, const char *path,
 	if (error == 0 && fstat(map->fd, &st) != 0)
 		error = errno;
 	if (error == 0)
-		error = map->kind->synced(map, &st);
+		error = map->kind->synced(map, st.st_size);
 	if (error != 0) {
 		map_disown(map);
 		map_close(map);
@@ -175,22 +173,20 @@ int map_pregrow(struct map *map)
 
 /* ---- pairs --------------------------------------------------------------- */
 
-struct value {
-	char text[VALUE_TEXT_MAX];
-	size_t len;
-};
-
-static struct value value_of(const struct map *map, int64_t expiry_s)
+static const struct map_value *value_of(struct map *map, int64_t expiry_s)
 {
-	struct value value;
-	int len =
-	    snprintf(value.text, sizeof(value.text), "%" PRId64, expiry_s);
-	value.len = (size_t)len + (map->config->nul ? 1 : 0);
+	struct map_value *value = &map->value;
+	if (value->expiry_s == expiry_s && value->len > 0)
+		return value;
+	value->expiry_s = expiry_s;
+	value->len = (size_t)snprintf(value->text, sizeof(value->text),
+				      "%" PRId64, expiry_s) +
+		     (map->config->nul ? 1 : 0);
 	return value;
 }
 
 static int put_key(struct map *map, const char *key, size_t len,
-		   const struct value *value)
+		   const struct map_value *value)
 {
 	return map->kind->put(map, key, len + (map->config->nul ? 1 : 0),
 			      value->text, value->len);
@@ -198,11 +194,11 @@ static int put_key(struct map *map, const char *key, size_t len,
 
 int map_put(struct map *map, const struct address *address, int64_t expiry_s)
 {
-	struct value value = value_of(map, expiry_s);
+	const struct map_value *value = value_of(map, expiry_s);
 	struct address_keys keys;
 	address_keys(address, &keys);
 	for (int i = 0; i < keys.count; i++) {
-		int error = put_key(map, keys.text[i], keys.len[i], &value);
+		int error = put_key(map, keys.text[i], keys.len[i], value);
 		if (error != 0)
 			return error;
 	}
@@ -211,8 +207,7 @@ int map_put(struct map *map, const struct address *address, int64_t expiry_s)
 
 int map_put_key(struct map *map, const char *key, int64_t expiry_s)
 {
-	struct value value = value_of(map, expiry_s);
-	return put_key(map, key, strlen(key), &value);
+	return put_key(map, key, strlen(key), value_of(map, expiry_s));
 }
 
 int map_remove_key(struct map *map, const void *key, size_t len)
@@ -239,14 +234,16 @@ int map_sync(struct map *map)
 	int error = map->kind->sync(map);
 	if (error != 0)
 		return error;
-	struct stat st;
-	if (fstat(map->fd, &st) != 0)
+	/* Who asks for times makes the next write more expensive. */
+	struct statx file;
+	if (statx(map->fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_SIZE,
+		  &file) != 0)
 		return errno;
-	if (st.st_nlink == 0)
+	if (file.stx_nlink == 0)
 		return ENOENT; /* removed or replaced under our feet */
-	error = map->kind->synced(map, &st);
+	error = map->kind->synced(map, (off_t)file.stx_size);
 	if (error == 0)
-		map->size = st.st_size;
+		map->size = (off_t)file.stx_size;
 	return error;
 }
 

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,7 +33,7 @@ enum {
 	MAPPED_MAX = 10 * 1024 * 1024,
 	/* How far ahead of the clock a time of change may be. */
 	AHEAD_MAX_S = 3600,
-	FREE_COUNT_MAX = 4096, /* about 0.2 ms of counting */
+	FREE_KNOWN_MAX = 1024, /* pages; each counted is a page read */
 	/* What one overflow page holds: the page without its 26-byte header. */
 	OVERFLOW_BYTES = PAGE_SIZE - 26,
 };
@@ -44,7 +43,6 @@ enum {
 	META_MAGIC = 12,
 	META_PAGESIZE = 20,
 	META_FREE = 28,
-	META_LEN = 36,
 	PAGE_NEXT = 16,
 };
 #define BTREE_MAGIC UINT32_C(0x053162)
@@ -54,7 +52,15 @@ struct db_map {
 	DB *db;
 	time_t newest_mtime_s; /* that a reader may have seen */
 	bool unsettled;        /* it may say so of an older state, too */
-	size_t free_pages;     /* at least so many, if a btree */
+	/*
+	 * If a btree: at least so many pages are free. And the beginning of the
+	 * free list as it was counted; known_left of its pages were not taken
+	 * when it was last looked at. Pages are taken from its beginning; a
+	 * remove, which may give some back, ends this knowledge.
+	 */
+	size_t free_pages;
+	uint32_t known[FREE_KNOWN_MAX];
+	size_t known_count, known_left;
 };
 
 static struct db_map *db_map(struct map *map)
@@ -177,42 +183,46 @@ static void db_unlock(struct map *map)
 
 /* ---- size --------------------------------------------------------------- */
 
-static uint32_t word_at(const uint8_t *file, size_t offset)
+/* 0, which is no free page's number, when it cannot be read. */
+static uint32_t word_at(const struct map *map, off_t offset)
 {
 	uint32_t word;
-	memcpy(&word, file + offset, sizeof(word));
-	return word;
+	return pread(map->fd, &word, sizeof(word), offset) ==
+		       (ssize_t)sizeof(word)
+		   ? word
+		   : 0;
 }
 
-static size_t walk_free_list(const uint8_t *file, size_t len)
+/* The head of the free list as it was counted, if that is still true. */
+static size_t known_free(struct db_map *map, uint32_t head)
 {
-	if (len < META_LEN || word_at(file, META_MAGIC) != BTREE_MAGIC)
-		return 0;
-	size_t count = 0, page_size = word_at(file, META_PAGESIZE);
-	size_t page = word_at(file, META_FREE);
-	while (page != 0 && count < FREE_COUNT_MAX &&
-	       page * page_size + PAGE_NEXT + sizeof(uint32_t) <= len) {
-		count++;
-		page = word_at(file, page * page_size + PAGE_NEXT);
-	}
-	return count;
+	for (size_t left = map->known_left; left > 0; left--)
+		if (map->known[map->known_count - left] == head)
+			return map->known_left = left;
+	return 0;
 }
 
 /*
- * Pages on the free list, counted in the file (after a sync it is current).
- * A file of the other byte order or another type counts as full.
+ * Pages on the free list as it is in the file (after a sync it is current):
+ * so many as are wanted, or FREE_KNOWN_MAX. A file of the other byte order or
+ * another type counts as full.
  */
-static size_t count_free(const struct map *map)
+static size_t count_free(struct db_map *map, size_t wanted)
 {
-	struct stat st;
-	if (fstat(map->fd, &st) != 0 || st.st_size == 0)
-		return 0;
-	size_t len = (size_t)st.st_size;
-	uint8_t *file = mmap(NULL, len, PROT_READ, MAP_SHARED, map->fd, 0);
-	if (file == MAP_FAILED)
-		return 0;
-	size_t count = walk_free_list(file, len);
-	munmap(file, len);
+	const struct map *file = &map->map;
+	off_t page_size = word_at(file, META_PAGESIZE);
+	uint32_t page = word_at(file, META_FREE);
+	size_t count = known_free(map, page);
+	if (count >= wanted || word_at(file, META_MAGIC) != BTREE_MAGIC)
+		return count;
+	count = map->known_count = 0;
+	while (page != 0 && (count < FREE_KNOWN_MAX || count < wanted)) {
+		if (map->known_count < FREE_KNOWN_MAX)
+			map->known[map->known_count++] = page;
+		count++;
+		page = word_at(file, page * page_size + PAGE_NEXT);
+	}
+	map->known_left = map->known_count;
 	return count;
 }
 
@@ -269,7 +279,7 @@ static int db_reserve(struct map *any, size_t keys)
 		return 0;
 	size_t wanted = keys + keys / 32 + PAGES_SPARE;
 	if (map->free_pages < wanted)
-		map->free_pages = count_free(any);
+		map->free_pages = count_free(map, wanted);
 	if (map->free_pages < wanted) {
 		/* so many, and GROW_PAGES more: it shall not be often */
 		size_t fillers = wanted / GROW_PAGES + 2;
@@ -314,6 +324,7 @@ static int db_remove(struct map *map, const void *key, size_t len)
 	DB *db = db_map(map)->db;
 	DBT k = named(key, len);
 	int error = db->del(db, NULL, &k, 0);
+	db_map(map)->known_left = 0;
 	return error == DB_NOTFOUND ? 0 : error;
 }
 
@@ -324,15 +335,20 @@ static int db_sync(struct map *map)
 }
 
 /* Moves the time of change forward to at least this; never back. */
-static int move_mtime(struct db_map *map, struct stat *st, time_t least_s)
+static int move_mtime(struct db_map *map, time_t least_s)
 {
-	if (st->st_mtime >= least_s)
-		return 0;
-	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
-				    {.tv_sec = least_s}};
-	if (futimens(map->map.fd, times) != 0)
+	struct stat st;
+	if (fstat(map->map.fd, &st) != 0)
 		return errno;
-	st->st_mtime = least_s;
+	if (st.st_mtime < least_s) {
+		struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+					    {.tv_sec = least_s}};
+		if (futimens(map->map.fd, times) != 0)
+			return errno;
+		st.st_mtime = least_s;
+	}
+	if (map->newest_mtime_s < st.st_mtime)
+		map->newest_mtime_s = st.st_mtime;
 	return 0;
 }
 
@@ -342,9 +358,9 @@ static int move_mtime(struct db_map *map, struct stat *st, time_t least_s)
  * and all of them when the file is large. Measured: what was written in the
  * second in which they had opened it they did not see before the next write.
  */
-static bool is_copied(const struct db_map *map, const struct stat *st)
+static bool is_copied(const struct db_map *map, off_t size)
 {
-	return map->map.config->type == MAP_HASH || st->st_size > MAPPED_MAX;
+	return map->map.config->type == MAP_HASH || size > MAPPED_MAX;
 }
 
 /*
@@ -355,39 +371,30 @@ static bool is_copied(const struct db_map *map, const struct stat *st)
  * Where pages are copied each write moves it, unless there are very many; then
  * the last one of a second is left to db_settle().
  */
-static int keep_mtime(struct db_map *map, struct stat *st)
-{
-	bool copied = is_copied(map, st);
-	bool ahead = map->newest_mtime_s >= time(NULL) + AHEAD_MAX_S;
-	map->unsettled = copied && ahead;
-	return move_mtime(map, st,
-			  map->newest_mtime_s + (st->st_size != map->map.size ||
-						 (copied && !ahead)));
-}
-
-static int db_synced(struct map *any, struct stat *st)
+static int db_synced(struct map *any, off_t size)
 {
 	struct db_map *map = db_map(any);
-	/* When it is opened there is nothing to keep. */
-	int error = map->newest_mtime_s == 0 ? 0 : keep_mtime(map, st);
-	if (error == 0 && st->st_mtime > map->newest_mtime_s)
-		map->newest_mtime_s = st->st_mtime;
-	return error;
+	time_t now_s = time(NULL);
+	bool copied = is_copied(map, size);
+	bool ahead = map->newest_mtime_s >= now_s + AHEAD_MAX_S;
+	bool move = size != any->size || (copied && !ahead);
+	if (map->newest_mtime_s == 0) /* being opened: nothing to keep */
+		return move_mtime(map, 0);
+	map->unsettled = copied && ahead;
+	if (move || map->newest_mtime_s > now_s)
+		return move_mtime(map, map->newest_mtime_s + move);
+	map->newest_mtime_s = now_s; /* as the kernel has it */
+	return 0;
 }
 
 static int db_settle(struct map *any)
 {
 	struct db_map *map = db_map(any);
-	struct stat st;
 	if (!map->unsettled)
 		return 0;
-	if (fstat(any->fd, &st) != 0)
-		return errno;
-	int error = move_mtime(map, &st, map->newest_mtime_s + 1);
-	if (error == 0) {
-		map->newest_mtime_s = st.st_mtime;
+	int error = move_mtime(map, map->newest_mtime_s + 1);
+	if (error == 0)
 		map->unsettled = false;
-	}
 	return error;
 }
 

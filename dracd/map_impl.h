@@ -12,6 +12,13 @@
 
 enum map_access { MAP_READ, MAP_UPDATE, MAP_NEW };
 
+/* An expiry as it is stored; most puts of a second have the same. */
+struct map_value {
+	int64_t expiry_s;
+	size_t len; /* 0: none yet */
+	char text[24];
+};
+
 struct map_kind;
 
 /* The first member of what a kind allocates. */
@@ -21,6 +28,7 @@ struct map {
 	int fd;       /* the library's own */
 	int owner_fd; /* its lock says who writes the file; -1: nobody */
 	off_t size;   /* at the last sync */
+	struct map_value value; /* of the last put */
 };
 
 /*
@@ -45,8 +53,8 @@ struct map_kind {
 	int (*remove)(struct map *map, const void *key, size_t len);
 	/* Flushes to the file; map.c looks at what has become of it. */
 	int (*sync)(struct map *map);
-	/* After a sync; *st is the file as it is now. */
-	int (*synced)(struct map *map, struct stat *st);
+	/* After a sync, which has left the file so long. */
+	int (*synced)(struct map *map, off_t size);
 	int (*settle)(struct map *map);
 	/* From the first key that is not before from; NULL: all. */
 	int (*walk)(struct map *map, const char *from, size_t from_len,

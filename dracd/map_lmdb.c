@@ -311,10 +311,10 @@ static int lmdb_sync(struct map *any)
 	return map->wrong ? MDB_CORRUPTED : commit(map);
 }
 
-static int lmdb_synced(struct map *any, struct stat *st)
+static int lmdb_synced(struct map *any, off_t size)
 {
 	(void)any;
-	(void)st;
+	(void)size;
 	return 0;
 }
 

@@ -191,8 +191,7 @@ static bool is_first(const struct bounds *bounds, size_t index)
 
 static void end_round(struct rpcbind *rpcbind)
 {
-	loop_remove(rpcbind->loop, &rpcbind->watch);
-	close(rpcbind->watch.fd);
+	loop_close(rpcbind->loop, &rpcbind->watch);
 	rpcbind->watch.fd = -1;
 	rpcbind->wait_s = ROUND_S;
 }

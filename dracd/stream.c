@@ -56,8 +56,9 @@ void connection_close(struct connection *connection)
 	set_more(connection, false);
 	TAILQ_REMOVE(connection->order, connection, idle);
 	if (connection->state == OPEN)
-		loop_remove(streams->loop, &connection->watch);
-	close(connection->watch.fd);
+		loop_close(streams->loop, &connection->watch);
+	else
+		close(connection->watch.fd);
 	quota_leave(streams->quota, connection->quota);
 	streams->count--;
 	streams->service->stats->connections = streams->count;
@@ -105,6 +106,7 @@ static bool connection_resume(struct connection *connection)
 	connection->state = OPEN;
 	if (loop_add(connection->streams->loop, &connection->watch, EPOLLIN))
 		return true;
+	log_errno(LOG_ERR, "connection cannot be served");
 	connection->state = PAUSED; /* so that it is not removed again */
 	connection_close(connection);
 	return false;
@@ -251,64 +253,76 @@ static ssize_t whole_record(const struct connection *connection)
 	return connection->protocol->record(connection->in, connection->in_len);
 }
 
-/* What is left waits for the next pass. */
-static void serve(struct connection *connection)
+/* What is left waits for the next pass. False: the connection is closed. */
+static bool serve(struct connection *connection)
 {
 	ssize_t record = whole_record(connection);
 	set_more(connection, false);
 	if (record < 0) {
 		connection->streams->service->stats->bad_calls++;
 		close_because(connection, connection->protocol->junk);
-		return;
+		return false;
 	}
 	if (record == 0) {
 		/* Half a lookup may not rest. */
 		if (connection->order == &connection->streams->resting)
 			set_order(connection);
-		return;
+		return true;
 	}
 	connection->serving = true;
 	size_t done = connection->protocol->answer(connection, (size_t)record);
 	connection->serving = false;
 	if (connection->state == DEAD) {
 		free_if_done(connection);
-		return;
+		return false;
 	}
 	connection->in_len -= done;
 	memmove(connection->in, connection->in + done, connection->in_len);
 	set_order(connection);
 	set_more(connection,
 		 !connection->is_held && whole_record(connection) != 0);
+	return true;
+}
+
+/* False: the connection is closed. */
+static bool receive(struct connection *connection)
+{
+	ssize_t len =
+	    recv(connection->watch.fd, connection->in + connection->in_len,
+		 sizeof(connection->in) - connection->in_len, MSG_DONTWAIT);
+	if (len > 0) {
+		connection->in_len += (size_t)len;
+		return serve(connection);
+	}
+	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+		return true;
+	connection_close(connection);
+	return false;
 }
 
 static void connection_ready(struct watch *watch, uint32_t events)
 {
 	struct connection *connection = (struct connection *)watch;
 	(void)events;
-	if (connection->is_held || connection->has_more)
-		return; /* what has been read comes first */
-	ssize_t len =
-	    recv(watch->fd, connection->in + connection->in_len,
-		 sizeof(connection->in) - connection->in_len, MSG_DONTWAIT);
-	if (len > 0) {
-		connection->in_len += (size_t)len;
-		serve(connection);
-	} else if (len == 0 || (errno != EAGAIN && errno != EINTR)) {
-		connection_close(connection);
-	}
+	/* What has been read comes first. */
+	if (!connection->is_held && !connection->has_more)
+		receive(connection);
 }
 
+/*
+ * Who connects has mostly sent his call already: it is answered in the pass
+ * that accepts him, and what he sends next is waited for after that.
+ */
 void connection_open(struct connection *connection)
 {
 	struct streams *streams = connection->streams;
 	connection->watch.ready = connection_ready;
+	connection->state = PAUSED;
 	set_order(connection);
 	streams->count++;
 	streams->service->stats->connections = streams->count;
-	if (!loop_add(streams->loop, &connection->watch, EPOLLIN)) {
-		log_errno(LOG_ERR, "connection cannot be served");
-		connection_close(connection);
-	}
+	if (receive(connection) && !connection->is_held)
+		connection_resume(connection);
 }
 
 void streams_settle(struct streams *streams)
@@ -385,8 +399,7 @@ void streams_free(struct streams *streams)
 		return;
 	while ((listener = SLIST_FIRST(&streams->listeners)) != NULL) {
 		SLIST_REMOVE_HEAD(&streams->listeners, next);
-		loop_remove(streams->loop, &listener->watch);
-		close(listener->watch.fd);
+		loop_close(streams->loop, &listener->watch);
 		free(listener);
 	}
 	while ((connection = TAILQ_FIRST(&streams->idle)) != NULL ||

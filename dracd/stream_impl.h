@@ -16,7 +16,7 @@ enum { MARK = 4 }; /* bytes of a record mark */
 
 enum state {
 	OPEN,
-	PAUSED, /* held, and not watched */
+	PAUSED, /* not watched: new, or held */
 	DEAD,   /* held, and already closed */
 };
 

@@ -28,6 +28,7 @@ struct udp {
 	struct watch watch;
 	struct loop *loop;
 	struct service *service;
+	unsigned in_count; /* of the last batch */
 	unsigned out_count;
 	struct mmsghdr in_header[UDP_BATCH], out_header[UDP_BATCH];
 	struct iovec in_iov[UDP_BATCH];
@@ -136,18 +137,27 @@ static void handle(struct udp *udp, const struct msghdr *header,
 	}
 }
 
+/* The kernel has written into those that the last batch used. */
+static void renew_headers(struct udp *udp)
+{
+	for (unsigned i = 0; i < udp->in_count; i++) {
+		struct msghdr *header = &udp->in_header[i].msg_hdr;
+		header->msg_namelen = sizeof(udp->in_peer[i]);
+		header->msg_controllen =
+		    header->msg_control ? ORIGIN_CONTROL_MAX : 0;
+	}
+	udp->in_count = 0;
+}
+
 static void udp_ready(struct watch *watch, uint32_t events)
 {
 	struct udp *udp = (struct udp *)watch;
 	(void)events;
-	for (int i = 0; i < UDP_BATCH; i++) {
-		udp->in_header[i].msg_hdr.msg_namelen = sizeof(udp->in_peer[i]);
-		udp->in_header[i].msg_hdr.msg_controllen =
-		    udp->in_header[i].msg_hdr.msg_control ? ORIGIN_CONTROL_MAX
-							  : 0;
-	}
+	renew_headers(udp);
 	int count =
 	    recvmmsg(watch->fd, udp->in_header, UDP_BATCH, MSG_DONTWAIT, NULL);
+	if (count > 0)
+		udp->in_count = (unsigned)count;
 	for (int i = 0; i < count; i++) {
 		const struct mmsghdr *header = &udp->in_header[i];
 		if (header->msg_hdr.msg_flags & MSG_TRUNC)
@@ -231,6 +241,7 @@ struct udp *udp_open(struct loop *loop, struct service *service, int fd,
 		    .msg_control = wildcard ? udp->in_control[i] : NULL,
 		};
 	}
+	udp->in_count = UDP_BATCH;
 	grow_buffer(fd);
 	if (filter_junk(fd) && (!wildcard || ask_for_address(fd)) &&
 	    loop_add(loop, &udp->watch, EPOLLIN))
@@ -247,7 +258,6 @@ void udp_close(struct udp *udp)
 	if (udp == NULL)
 		return;
 	udp_flush(udp);
-	loop_remove(udp->loop, &udp->watch);
-	close(udp->watch.fd);
+	loop_close(udp->loop, &udp->watch);
 	free(udp);
 }

@@ -36,8 +36,9 @@ struct exchange {
 	uint8_t reply_key[DRAC_SIGN_MAC];
 	size_t call_len; /* with the mark */
 	size_t reply_len;
+	size_t in_len; /* bytes of a stream in reply; more than reply_len */
 	char call[MARK_SIZE + CALL_MAX];
-	char reply[REPLY_MAX];
+	char reply[REPLY_MAX + MARK_SIZE];
 };
 
 int64_t drac_now_ns(void)
@@ -289,28 +290,32 @@ static enum clnt_stat send_record(struct exchange *x)
 	return RPC_SUCCESS;
 }
 
-static enum clnt_stat receive(struct exchange *x, void *buf, size_t size)
+/* Until so many bytes of the stream are in x->reply, or more. */
+static enum clnt_stat receive(struct exchange *x, size_t len)
 {
-	size_t done = 0;
-
-	while (done < size) {
+	while (x->in_len < len) {
 		ssize_t got;
 
 		/* Also asked when there is always one more byte to read. */
-		if (drac_now_ns() >= x->deadline_ns)
+		if (!drac_wait(x->fd, POLLIN, x->deadline_ns))
 			return drac_fail(x->error, RPC_TIMEDOUT, 0);
-		got =
-		    recv(x->fd, (char *)buf + done, size - done, MSG_DONTWAIT);
+		got = recv(x->fd, x->reply + x->in_len,
+			   sizeof x->reply - x->in_len, MSG_DONTWAIT);
 		if (got > 0)
-			done += (size_t)got;
+			x->in_len += (size_t)got;
 		else if (got == 0)
 			return drac_fail(x->error, RPC_CANTRECV, ECONNRESET);
 		else if (!try_again(errno))
 			return drac_fail(x->error, RPC_CANTRECV, errno);
-		else
-			drac_wait(x->fd, POLLIN, x->deadline_ns);
 	}
 	return RPC_SUCCESS;
+}
+
+/* Takes bytes out of what has been read. */
+static void cut(struct exchange *x, size_t at, size_t len)
+{
+	x->in_len -= len;
+	memmove(x->reply + at, x->reply + at + len, x->in_len - at);
 }
 
 /* One record, of as many fragments as the server likes (RFC 5531, 11). */
@@ -320,17 +325,16 @@ static enum clnt_stat receive_record(struct exchange *x)
 
 	x->reply_len = 0;
 	do {
-		size_t len;
-
-		if (receive(x, &mark, MARK_SIZE) != RPC_SUCCESS)
+		if (receive(x, x->reply_len + MARK_SIZE) != RPC_SUCCESS)
 			return x->error->re_status;
+		memcpy(&mark, x->reply + x->reply_len, MARK_SIZE);
+		cut(x, x->reply_len, MARK_SIZE);
 		mark = ntohl(mark);
-		len = mark & ~LAST_FRAGMENT;
-		if (len > REPLY_MAX - x->reply_len)
+		if ((mark & ~LAST_FRAGMENT) > REPLY_MAX - x->reply_len)
 			return drac_fail(x->error, RPC_CANTDECODERES, 0);
-		if (receive(x, x->reply + x->reply_len, len) != RPC_SUCCESS)
+		x->reply_len += mark & ~LAST_FRAGMENT;
+		if (receive(x, x->reply_len) != RPC_SUCCESS)
 			return x->error->re_status;
-		x->reply_len += len;
 	} while (!(mark & LAST_FRAGMENT));
 	return RPC_SUCCESS;
 }
@@ -339,7 +343,9 @@ static enum clnt_stat exchange_records(struct exchange *x)
 {
 	if (send_record(x) != RPC_SUCCESS)
 		return x->error->re_status;
+	x->in_len = x->reply_len = 0;
 	do {
+		cut(x, 0, x->reply_len); /* somebody else's */
 		if (receive_record(x) != RPC_SUCCESS)
 			return x->error->re_status;
 	} while (!is_reply(x));
@@ -358,7 +364,8 @@ enum clnt_stat drac_call_run(int fd, bool stream, const struct drac_call *call,
 	x.fd = fd;
 	x.key = key;
 	x.deadline_ns = deadline_ns;
-	x.xid = new_xid();
+	/* On a stream nobody but the server can answer. */
+	x.xid = stream ? (uint32_t)drac_now_ns() : new_xid();
 	x.error = error;
 	if (!encode(&x, call))
 		return drac_fail(error, RPC_CANTENCODEARGS, 0);

@@ -66,9 +66,11 @@ def preload(tool):
 
 
 @pytest.fixture
-def seed():
+def seed(figures):
     """What is random in a test; DRACD_SEED repeats it."""
     seed = int(os.environ.get("DRACD_SEED") or random.randrange(1 << 32))
+    if os.environ.get("TORTURE"):
+        figures("DRACD_SEED=%d" % seed)
     print("DRACD_SEED=%d" % seed)
     return random.Random(seed)
 

@@ -242,10 +242,11 @@ class Dracd:
         self.ended = True
 
     def reload(self):
-        """SIGHUP; a null call after it is answered after the reload."""
+        """SIGHUP, and what it says when it has reloaded."""
+        before = self.stderr.count("reload: ")
         self.process.send_signal(signal.SIGHUP)
-        with self.client("unix") as client:
-            client.null()
+        wait_for(lambda: self.stderr.count("reload: ") > before, STOP_S,
+                 "reload")
 
     # ---- looking at it
 

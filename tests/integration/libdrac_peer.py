@@ -19,6 +19,7 @@ BEHAVIOUR, or several joined by `+`:
     noise-only      a foreign xid every 20 ms for ever, and no reply
     junk            the right xid, and then not an RPC reply
     denied          AUTH_ERROR, AUTH_TOOWEAK
+    nameless        entries have no address
     short           accepted, but the result is missing
     fragments       stream replies in fragments of 7 bytes
     drip            stream replies one byte every 20 ms, and endlessly
@@ -150,6 +151,8 @@ class Peer:
 
     def entry(self, address):
         user, service = self.entries[address]
+        if self.says("nameless"):
+            address = b""
         return (opaque(address) + struct.pack(">q", EXPIRY) + opaque(user) +
                 opaque(service) + struct.pack(">qqQ", FIRST, LAST_ADD, ADDS) +
                 opaque(CALLER))

@@ -217,11 +217,13 @@ class Disk:
                    for path, file in self.now.items()
                    if file is not DIRECTORY)
 
-    def put(self, target, fate=None):
-        """Makes target what root may be after a cut now; says how."""
+    def put(self, target, fates=None):
+        """
+        Makes target what root may be after a cut now; says how. fates: of
+        names and of contents.
+        """
         names, rng = dict(self.sure), self.rng
-        fate_names = fate or rng.choice(FATES)
-        fate_files = fate or rng.choice(FATES)
+        fate_names, fate_files = fates or rng.choices(FATES, k=2)
         for changes in self.pending.values():
             kept = rng.randrange(len(changes) + 1)
             for number, change in enumerate(changes):

@@ -100,12 +100,14 @@ class Storm:
 
     def run(self, daemon, until, first=0):
         """
-        Until until() is true; then what is under way is dropped. first:
-        the number of the first client, for addresses of its own.
+        Until until() is true and every address has had its turn; then what is
+        under way is dropped. first: the number of the first client, for
+        addresses of its own.
         """
-        under_way = {}
+        under_way, turns = {}, collections.Counter()
         with selectors.DefaultSelector() as selector:
             def send(sock, addresses):
+                turns[sock] += 1
                 address = next(addresses)
                 change, message = self._message(address)
                 under_way[sock] = change, struct.unpack_from(">I", message)[0]
@@ -117,7 +119,7 @@ class Storm:
                 sock.connect(("127.0.0.1", daemon.port))
                 selector.register(sock, selectors.EVENT_READ, addresses)
                 send(sock, addresses)
-            while not until():
+            while not until() or min(turns.values()) <= ADDRESSES:
                 time.sleep(self.pause_s)
                 ready = selector.select(ANSWER_S)
                 assert ready, "no answer for %g s" % ANSWER_S

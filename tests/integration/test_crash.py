@@ -1,7 +1,7 @@
 """
-kill -9 in a storm and at every page write. After a restart every acknowledged
-add that has not expired is in the table and in the map, the map is sound, and
-nothing stands in it that was not asked for.
+kill -9 in a storm and at every write to a map. After a restart every
+acknowledged add that has not expired is in the table and in the map, the map is
+sound, and nothing stands in it that was not asked for.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import fault
 import load
 import rpcraw
 from daemon import wait_for
@@ -133,25 +134,29 @@ def make(dracd, name, kind, tmp_path):
                               {"capacity": 1024})])
 
 
+@pytest.fixture
+def striking(preload, tmp_path):
+    """striking(daemon): the Control of writes to its map."""
+    return lambda daemon: fault.Control(tmp_path / "control", preload("fault"),
+                                        daemon.map_path)
+
+
 @KINDS
-def test_every_page_write(dracd, tool, preload, figures, tmp_path, kind,
+def test_every_page_write(dracd, tool, striking, figures, tmp_path, kind,
                           page_writes):
-    """Killed before, or after, page write N of a storm on 200 entries."""
+    """Killed before, or within, write N of a storm on 200 entries."""
     model = make(dracd, "model", kind, tmp_path)
     model.start()
     held = set(range(SHORT_BASE - 200, SHORT_BASE))
     load.run(tool, model, "add", n=200, b=SHORT_BASE - 200)
     model.stop()
     daemon = make(dracd, "d", kind, tmp_path)
-    total = 0
+    control, total = striking(daemon), 0
     for number in range(1, page_writes + 1):
         for name in ("journal", "dracd.db"):
             restore(model.dir / name, daemon.dir / name)
-        daemon.env = {
-            "LD_PRELOAD": preload("killwrite"),
-            "KILLWRITE_PATH": daemon.map_path,
-            "KILLWRITE_AT": str(number),
-            "KILLWRITE_WHEN": "after" if number % 2 else "before"}
+        daemon.env = control.environment()
+        control.arm(fault.TORN if number % 2 else fault.KILLED, number)
         daemon.launch()
         storm = Storm(tool, daemon)
         wait_for(daemon.settled, 10, "start")
@@ -170,22 +175,20 @@ def test_every_page_write(dracd, tool, preload, figures, tmp_path, kind,
 
 
 @pytest.mark.parametrize("kind", ["btree", "lmdb"])
-def test_every_page_write_of_a_new_map(dracd, tool, preload, tmp_path, kind):
+def test_every_page_write_of_a_new_map(dracd, tool, striking, tmp_path, kind):
     """Killed while the map is built beside from the journal."""
     daemon = make(dracd, "d", kind, tmp_path)
     daemon.start()
     load.run(tool, daemon, "add", n=500)
     held = set(range(500))
-    number = 0
+    control, number = striking(daemon), 0
     while True:
         number += 1 if number < 20 else 13      # it makes hundreds
         if daemon.alive():
             daemon.kill9()
         os.unlink(daemon.map_path)
-        daemon.env = {
-            "LD_PRELOAD": preload("killwrite"),
-            "KILLWRITE_PATH": daemon.map_path,
-            "KILLWRITE_AT": str(number), "KILLWRITE_WHEN": "before"}
+        daemon.env = control.environment()
+        control.arm(fault.KILLED, number)
         daemon.launch()
         wait_for(daemon.settled, 10, "start")
         if daemon.alive():      # the map was ready before write `number`

@@ -316,6 +316,14 @@ class TestBounds:
             at_once(classic("auth", server, ADDRESS)[0], -2,
                     "call failed: " + text)
 
+    def test_entries_without_an_address(self, world, calls):
+        world.peer("nameless", "unix:/run/p.sock")
+        rows = calls("unix:/run/p.sock", "add", ADDRESS, "1", "u", "s",
+                     "query", ADDRESS, "list", "10")
+        assert rows[0][0] == 0
+        for row in rows[1:]:
+            assert row[2] == "Server sent an entry without an address"
+
     def test_reset(self, world, classic):
         """Whichever end notices first: an error at once, and no SIGPIPE."""
         world.peer("reset", "unix:/run/p.sock")

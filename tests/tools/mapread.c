@@ -41,7 +41,7 @@ enum {
 	READERS_MAX = 8,
 	ADDRESS_MAX = 48,
 	GRACE_S = 10, /* until what has expired must have left a map */
-	SLACK_S = 1, /* the daemon reads the clock once a pass */
+	SLACK_S = 1,  /* the daemon reads the clock once a pass */
 	SHOWN_MAX = 5,
 };
 

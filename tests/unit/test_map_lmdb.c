@@ -741,6 +741,12 @@ static void mended(void **state)
 	assert_string_equal(open_quietly(true), "");
 }
 
+#ifdef MEMCHECK
+enum { SLOWNESS = 40 };
+#else
+enum { SLOWNESS = 1 };
+#endif
+
 /* Killed at any instant, it is whole and says what a sync said last. */
 static void killed(void **state)
 {
@@ -762,7 +768,8 @@ static void killed(void **state)
 			}
 		}
 		nanosleep(
-		    &(struct timespec){.tv_nsec = 3000000 + round * 1000000},
+		    &(struct timespec){.tv_nsec = SLOWNESS *
+						  (3000000 + round * 1000000)},
 		    NULL);
 		kill(child, SIGKILL);
 		assert_int_equal(waitpid(child, &status, 0), child);

@@ -17,7 +17,7 @@ enum {
 
 /* ---- failing memory ---- */
 
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(MEMCHECK)
 #define CAN_FAIL 1
 void *__libc_malloc(size_t size);
 static int fail_after = -1; /* calls of malloc(3); -1: never */

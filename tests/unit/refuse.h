@@ -1,0 +1,163 @@
+/*
+ * refuse: what the system may refuse, refused when a test wants it. Each call
+ * by the main thread of one of the functions below is counted, also those of
+ * libraries; the one numbered refuse_at fails. Calls that write, and
+ * allocations, are the business of tests/preload/fault.c.
+ */
+#ifndef TESTS_REFUSE_H
+#define TESTS_REFUSE_H
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+static int refuse_at; /* 0: none */
+static int refuse_count;
+static const char *refused_call; /* the one that failed; NULL: none yet */
+
+static inline bool refused(const char *name, int error)
+{
+	if (refuse_at == 0 || syscall(SYS_gettid) != getpid() ||
+	    ++refuse_count != refuse_at)
+		return false;
+	refused_call = name;
+	errno = error;
+	return true;
+}
+
+static inline void refuse_begin(int at)
+{
+	refuse_at = at;
+	refuse_count = 0;
+	refused_call = NULL;
+}
+
+/* Whether one was; there were not so many calls otherwise. */
+static inline bool refuse_end(void)
+{
+	refuse_at = 0;
+	return refused_call != NULL;
+}
+
+static inline size_t refuse_descriptors(void)
+{
+	size_t count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+#define REFUSABLE(result, name, failure, error, parameters, ...)               \
+	result name parameters                                                 \
+	{                                                                      \
+		static result(*next) parameters;                               \
+		if (refused(#name, error))                                     \
+			return failure;                                        \
+		if (next == NULL)                                              \
+			*(void **)&next = dlsym(RTLD_NEXT, #name);             \
+		return next(__VA_ARGS__);                                      \
+	}
+
+#define ADDRESS __CONST_SOCKADDR_ARG
+REFUSABLE(int, socket, -1, EMFILE, (int domain, int type, int protocol), domain,
+	  type, protocol)
+REFUSABLE(int, bind, -1, EACCES, (int fd, ADDRESS at, socklen_t len), fd, at,
+	  len)
+REFUSABLE(int, listen, -1, EADDRINUSE, (int fd, int backlog), fd, backlog)
+REFUSABLE(int, connect, -1, EACCES, (int fd, ADDRESS at, socklen_t len), fd, at,
+	  len)
+REFUSABLE(int, getsockname, -1, ENOBUFS,
+	  (int fd, __SOCKADDR_ARG at, socklen_t *len), fd, at, len)
+REFUSABLE(int, getsockopt, -1, ENOBUFS,
+	  (int fd, int level, int name, void *value, socklen_t *len), fd, level,
+	  name, value, len)
+REFUSABLE(int, setsockopt, -1, ENOBUFS,
+	  (int fd, int level, int name, const void *value, socklen_t len), fd,
+	  level, name, value, len)
+REFUSABLE(ssize_t, send, -1, ECONNRESET,
+	  (int fd, const void *data, size_t size, int flags), fd, data, size,
+	  flags)
+REFUSABLE(ssize_t, recv, -1, ECONNRESET,
+	  (int fd, void *data, size_t size, int flags), fd, data, size, flags)
+REFUSABLE(int, accept4, -1, EMFILE,
+	  (int fd, __SOCKADDR_ARG at, socklen_t *len, int flags), fd, at, len,
+	  flags)
+REFUSABLE(ssize_t, sendmsg, -1, ECONNRESET,
+	  (int fd, const struct msghdr *message, int flags), fd, message, flags)
+REFUSABLE(int, recvmmsg, -1, ENOBUFS,
+	  (int fd, struct mmsghdr *messages, unsigned count, int flags,
+	   struct timespec *timeout),
+	  fd, messages, count, flags, timeout)
+REFUSABLE(int, sendmmsg, -1, ENOBUFS,
+	  (int fd, struct mmsghdr *messages, unsigned count, int flags), fd,
+	  messages, count, flags)
+REFUSABLE(int, timerfd_settime, -1, EINVAL,
+	  (int fd, int flags, const struct itimerspec *value,
+	   struct itimerspec *old),
+	  fd, flags, value, old)
+REFUSABLE(int, epoll_create1, -1, EMFILE, (int flags), flags)
+REFUSABLE(int, epoll_ctl, -1, ENOSPC,
+	  (int fd, int op, int other, struct epoll_event *event), fd, op, other,
+	  event)
+REFUSABLE(int, signalfd, -1, EMFILE, (int fd, const sigset_t *set, int flags),
+	  fd, set, flags)
+REFUSABLE(int, timerfd_create, -1, EMFILE, (clockid_t clock, int flags), clock,
+	  flags)
+REFUSABLE(FILE *, fopen, NULL, EMFILE, (const char *path, const char *mode),
+	  path, mode)
+REFUSABLE(DIR *, fdopendir, NULL, ENOMEM, (int fd), fd)
+REFUSABLE(struct dirent *, readdir, NULL, EIO, (DIR * dir), dir)
+REFUSABLE(int, dup, -1, EMFILE, (int fd), fd)
+REFUSABLE(ssize_t, read, -1, EIO, (int fd, void *data, size_t size), fd, data,
+	  size)
+REFUSABLE(ssize_t, pread, -1, EIO,
+	  (int fd, void *data, size_t size, off_t offset), fd, data, size,
+	  offset)
+REFUSABLE(int, fstat, -1, EIO, (int fd, struct stat *st), fd, st)
+REFUSABLE(int, stat, -1, EACCES, (const char *path, struct stat *st), path, st)
+REFUSABLE(int, getifaddrs, -1, EMFILE, (struct ifaddrs * *all), all)
+REFUSABLE(int, pthread_create, EAGAIN, EAGAIN,
+	  (pthread_t * thread, const pthread_attr_t *attributes,
+	   void *(*run)(void *), void *argument),
+	  thread, attributes, run, argument)
+#undef ADDRESS
+
+#define REFUSABLE_OPEN(name, parameters, ...)                                  \
+	int name parameters                                                    \
+	{                                                                      \
+		static int(*next) parameters;                                  \
+		mode_t mode = 0;                                               \
+		va_list more;                                                  \
+		if (refused(#name, EMFILE))                                    \
+			return -1;                                             \
+		if (next == NULL)                                              \
+			*(void **)&next = dlsym(RTLD_NEXT, #name);             \
+		va_start(more, flags);                                         \
+		if (flags & (O_CREAT | __O_TMPFILE))                           \
+			mode = va_arg(more, mode_t);                           \
+		va_end(more);                                                  \
+		return next(__VA_ARGS__, mode);                                \
+	}
+REFUSABLE_OPEN(open, (const char *path, int flags, ...), path, flags)
+REFUSABLE_OPEN(openat, (int dir_fd, const char *path, int flags, ...), dir_fd,
+	       path, flags)
+#undef REFUSABLE_OPEN
+#undef REFUSABLE
+
+#endif

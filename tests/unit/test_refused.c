@@ -1,0 +1,238 @@
+/*
+ * Lives of a daemon in which the system refuses a call: each of them once. When
+ * it starts, it either serves, or says why not; when it serves, it goes on. It
+ * leaves nothing open, and the next one has all that it had.
+ */
+#include "refuse.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+
+#include "access.h"
+#include "config.h"
+#include "daemon.h"
+#include "drac.h"
+#include "keys.h"
+#include "listen.h"
+#include "rights.h"
+#include "scratch.h"
+
+enum { CALLS_MAX = 2000, BUDGET_MS = 5000, SHORT_MS = 300 };
+
+static char conf[1024], server[512];
+static struct bounds bounds;
+static unsigned int budget_ms = BUDGET_MS;
+
+/* As main() does. */
+static struct daemon *start(void)
+{
+	static char *argv[] = {"dracd", "-f", "-c", conf, NULL};
+	struct config *config;
+	struct keys *keys = NULL;
+	struct access *access = NULL;
+	struct identity identity;
+
+	if (config_load(4, argv, &config) != EX_OK)
+		return NULL;
+	keys = keys_open(config);
+	if (keys != NULL)
+		access =
+		    access_open(config->allow_file, config->hosts_access, keys);
+	if (access != NULL && rights_find(config, &identity) &&
+	    rights_prepare(config, &identity) &&
+	    listen_open(config, access, identity.uid, identity.gid, &bounds))
+		return daemon_create(config, keys, access, &bounds, 4, argv);
+	access_close(access);
+	keys_free(keys);
+	config_free(config);
+	return NULL;
+}
+
+static void stop(struct daemon *daemon)
+{
+	if (daemon != NULL)
+		daemon_free(daemon);
+	listen_close(&bounds);
+}
+
+/* Another process calls; it ends the daemon when it has been answered. */
+static pid_t caller(bool (*calls)(struct drac *))
+{
+	pid_t child = fork();
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct drac *drac = drac_open(server, budget_ms);
+		bool well;
+
+		refuse_begin(0);
+		well = calls(drac);
+		drac_close(drac);
+		kill(getppid(), SIGTERM);
+		_exit(!well);
+	}
+	return child;
+}
+
+static bool add(struct drac *drac)
+{
+	return drac_add(drac, "192.0.2.1", 3600, "joe", "pop3", NULL) ==
+		   DRAC_OK &&
+	       drac_add(drac, "2001:db8::1", 3600, "", "", NULL) == DRAC_OK;
+}
+
+static bool look(struct drac *drac)
+{
+	struct drac_entry entry;
+
+	return drac_query(drac, "192.0.2.1", &entry) == DRAC_OK &&
+	       strcmp(entry.user, "joe") == 0 &&
+	       drac_query(drac, "2001:db8::1", &entry) == DRAC_OK;
+}
+
+/* One may be left without an answer, when that has been refused. */
+static bool try(struct drac *drac)
+{
+	char udp[32];
+	bool well;
+	struct drac *other;
+
+	snprintf(
+	    udp, sizeof udp, "127.0.0.1:%d",
+	    ntohs(((struct sockaddr_in *)&bounds.bound[1].address)->sin_port));
+	other = drac_open(udp, budget_ms);
+	for (int i = 0; i < 2; i++) {
+		drac_add(drac, "192.0.2.1", 3600, "joe", "pop3", NULL);
+		drac_add(other, "192.0.2.2", 3600, "", "", NULL);
+	}
+	drac_close(other);
+	/* The kept connection may be one whose caller could not be told. */
+	other = drac_open(server, BUDGET_MS);
+	well = look(drac) || look(other);
+	drac_close(other);
+	return well;
+}
+
+/* What its caller says: 0, it was well. What is logged is not shown. */
+static int serve(bool (*calls)(struct drac *), int refused_at)
+{
+	struct daemon *daemon;
+	pid_t child;
+	int status;
+
+	capture_begin();
+	daemon = start();
+	if (daemon == NULL) {
+		print_error("%s", capture_end());
+		return -1;
+	}
+	child = caller(calls);
+	refuse_begin(refused_at);
+	daemon_run(daemon);
+	refuse_end();
+	stop(daemon);
+	capture_end();
+	return waitpid(child, &status, 0) == child ? status : -1;
+}
+
+static void each_call_of_a_start(void **state)
+{
+	size_t descriptors = refuse_descriptors();
+	int at, unable = 0;
+
+	(void)state;
+	assert_int_equal(serve(add, 0), 0);
+	for (at = 1; at < CALLS_MAX; at++) {
+		struct daemon *daemon;
+		const char *said;
+		bool struck;
+
+		capture_begin();
+		refuse_begin(at);
+		daemon = start();
+		struck = refuse_end();
+		stop(daemon);
+		said = capture_end();
+		if (!struck)
+			break;
+		if (daemon == NULL && *said == '\0')
+			fail_msg("%s, call %d: not a word", refused_call, at);
+		unable += daemon == NULL;
+		if (refuse_descriptors() != descriptors)
+			fail_msg("%s, call %d: descriptors are left open",
+				 refused_call, at);
+		if (serve(look, 0) != 0)
+			fail_msg("%s, call %d: the next start", refused_call,
+				 at);
+	}
+	print_message("%d calls, %d starts given up\n", at - 1, unable);
+	assert_in_range(at, 50, CALLS_MAX - 1);
+	assert_in_range(unable, 20, at);
+}
+
+static void each_call_of_a_server(void **state)
+{
+	size_t descriptors = refuse_descriptors();
+	int at;
+
+	(void)state;
+	assert_int_equal(serve(add, 0), 0);
+	budget_ms = SHORT_MS;
+	for (at = 1; at < CALLS_MAX; at++) {
+		int status = serve(try, at);
+
+		if (refused_call == NULL)
+			break;
+		if (status != 0 || refuse_descriptors() != descriptors)
+			fail_msg("%s, call %d: status %d", refused_call, at,
+				 status);
+	}
+	budget_ms = BUDGET_MS;
+	print_message("%d calls\n", at - 1);
+	assert_in_range(at, 20, CALLS_MAX - 1);
+}
+
+static int setup(void **state)
+{
+	static const char settings[] =
+	    "user = \"\"\n"
+	    "journal = \"journal\"\n"
+	    "map \"btree:dracd.db\" { capacity = 64 }\n"
+	    "map \"lmdb:dracd.lmdb\" { capacity = 64 }\n"
+	    "allow-file = \"dracd.allow\"\n"
+	    "rpcbind = false\n"
+	    "max-addresses-per-user = 5\n"
+	    "ipv6-prefix = 64\n"
+	    "key \"pop1\" { file = \"pop1.key\" }\n"
+	    "listen = {\"unix:rpc.sock\", \"udp:127.0.0.1:0\", "
+	    "\"tcp:[::1]:0\"}\n"
+	    "lookup = {\"unix:map.sock\"}\n";
+	sigset_t set;
+
+	if (scratch_setup(state) != 0)
+		return 1;
+	snprintf(conf, sizeof conf, "%s/dracd.conf", scratch_dir);
+	snprintf(server, sizeof server, "unix:%s/rpc.sock", scratch_dir);
+	scratch_write(conf, settings);
+	scratch_write("dracd.allow", "host 192.0.2.1\n");
+	scratch_write("pop1.key",
+		      "pop1 0123456789abcdef0123456789abcdef01234567\n");
+	chmod("pop1.key", 0600);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	return sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(each_call_of_a_start),
+	    cmocka_unit_test(each_call_of_a_server),
+	};
+
+	return cmocka_run_group_tests(tests, setup, scratch_teardown);
+}
