@@ -6,6 +6,7 @@
 
 #include <db.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,6 +163,21 @@ static int build_beside(const struct map_config *config, struct table *table,
 }
 
 /*
+ * Those who have the old file open look at its time of change, and at its
+ * links, of which the name beside it is one: without a later time Postfix would
+ * go on with it.
+ */
+static void send_readers_away(const char *old)
+{
+	struct stat st;
+	if (stat(old, &st) != 0)
+		return;
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT},
+				    {.tv_sec = st.st_mtime + 1}};
+	utimensat(AT_FDCWD, old, times, 0);
+}
+
+/*
  * The damaged file stays beside, unless it is another user's (EPERM: proc(5),
  * protected_hardlinks); then the new one takes its name.
  */
@@ -172,7 +188,10 @@ static int move_over(const char *path, const char *beside)
 	unlink(damaged);
 	if (link(path, damaged) != 0 && errno != ENOENT && errno != EPERM)
 		return errno;
-	return rename(beside, path) == 0 ? 0 : errno;
+	if (rename(beside, path) != 0)
+		return errno;
+	send_readers_away(damaged);
+	return 0;
 }
 
 /*

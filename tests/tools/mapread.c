@@ -18,8 +18,8 @@
  * is wrong when it is impossible for all of them, and an error is what would be
  * a 451. A slot that has changed meanwhile says nothing ("unknown"). While the
  * test itself has spoilt the maps or stopped the daemon, what is wrong is
- * "excused"; MTAs start anew then, since one that keeps the old file is known
- * to go on with it.
+ * "excused"; sessions end then, since one of sendmail that keeps the old file
+ * is known to go on with it.
  *
  * A reader that takes no lock may meet a page split under way. What exim got
  * wrong is asked again under the lock, and counted as "torn" if right then.

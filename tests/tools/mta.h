@@ -209,7 +209,7 @@ static inline enum answer ask_postfix(struct mta *mta, const char *text,
 
 	(void)full;
 	if (session_is_over(mta)) {
-		if (mta->db != NULL && (mta->fresh || !map_is_as_opened(mta))) {
+		if (mta->db != NULL && !map_is_as_opened(mta)) {
 			map_close(mta);
 			mta->reopened++;
 		}
