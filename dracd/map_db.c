@@ -60,6 +60,7 @@ struct db_map {
 	 * remove, which may give some back, ends this knowledge.
 	 */
 	size_t free_pages;
+	bool wrong; /* it says it has pages it has not */
 	uint32_t known[FREE_KNOWN_MAX];
 	size_t known_count, known_left;
 };
@@ -268,6 +269,8 @@ static int grow(struct map *map, size_t fillers)
 		char text[24];
 		name_filler(text, sizeof(text), put);
 		int undone = map_remove_key(map, text, strlen(text));
+		if (undone != 0)
+			db_map(map)->wrong = true;
 		error = error ? error : undone;
 	}
 	return error ? error : map_sync(map);
@@ -332,7 +335,7 @@ static int db_remove(struct map *map, const void *key, size_t len)
 static int db_sync(struct map *map)
 {
 	DB *db = db_map(map)->db;
-	return db->sync(db, 0);
+	return db_map(map)->wrong ? DB_VERIFY_BAD : db->sync(db, 0);
 }
 
 /* Moves the time of change forward to at least this; never back. */

@@ -215,7 +215,7 @@ class World:
         self.act(run)
         if self.control.struck and not what.kills:
             if what is fault.DISK_FULL:
-                run.check_full()
+                run.check_shown()
             run.recover()
         run.check()
         run.stop()
