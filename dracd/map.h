@@ -19,7 +19,7 @@
 
 struct map;
 
-/* Once, before the first map: Berkeley DB would fsync at every sync. */
+/* Once, before the first map: Berkeley DB would fsync every sync, and sleep. */
 void map_library_init(void);
 const char *map_error(int error);
 

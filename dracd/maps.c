@@ -52,6 +52,7 @@ struct maps *maps_open(const struct config *config, struct table *table,
 		    mapfile_open(&config->maps[maps->count], table, verify);
 		if (map == NULL) {
 			maps_close(maps);
+			errno = 0; /* it has been logged */
 			return NULL;
 		}
 		maps->map[maps->count] = map;

@@ -19,7 +19,7 @@
  * times in all former ones move by it. A clean stop has its time in the upper
  * half of its expiry.
  *
- * Every crc (CRC-32 as zlib's) starts from the segment's number, so a record only
+ * Every crc (zlib's CRC-32) starts from the segment's number, so a record only
  * counts in the file it was written to.
  */
 #ifndef DRACD_SEGMENT_H

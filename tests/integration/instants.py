@@ -19,7 +19,6 @@ LONG_S, LONGER_S, SHORT_S = 6 * 3600, 7 * 3600, 3000
 SHORTER_S = 500         # over before the daemon starts again
 DOWN_S, LATER_S = 1000, 4000
 RETRY_S = 2             # the daemon tries again within a second
-LAUNCH_S = 20           # Berkeley DB tries for 12 s to make a file on a full disk
 KILLED = -9
 
 
@@ -93,7 +92,7 @@ class Run:
         path = self.daemon.stderr_path
         size = path.stat().st_size if path.exists() else 0
         self.daemon.launch()
-        wait_for(self.daemon.settled, LAUNCH_S, "start")
+        wait_for(self.daemon.settled, START_S, "start")
         with open(path, errors="replace") as file:
             file.seek(size)
             self.said = file.read()
