@@ -15,8 +15,7 @@
 enum {
 	EXPIRE_SLICE = 32,
 	REFRESH_SLICE = 32,
-	IDLE_SLICE =
-	    1, /* refreshes in an empty poll: measured, more cost calls */
+	IDLE_SLICE = 1,       /* in an empty poll: measured, more cost calls */
 	TIDY_SLICE = 32,      /* records written anew */
 	TIDY_LOOK = 512,      /* records looked at for them */
 	REFRESH_AGE_MS = 500, /* then refreshes are published in any case */
@@ -72,14 +71,21 @@ static bool expiry_is_due(const struct chores *chores, int64_t now_s)
 	return first != NULL && first->expiry_s <= now_s;
 }
 
+/* Once nothing is dirty, the next refresh may wait as long as the first. */
+static bool is_clean(struct chores *chores)
+{
+	if (table_first_dirty(chores->table) != NULL)
+		return false;
+	chores->dirty_since_ns = 0;
+	chores->draining = false;
+	return true;
+}
+
 /* When idle, or when the oldest has been waiting for long. */
 static bool refresh_is_due(struct chores *chores, bool idle)
 {
-	if (table_first_dirty(chores->table) == NULL) {
-		chores->dirty_since_ns = 0;
-		chores->draining = false;
+	if (is_clean(chores))
 		return false;
-	}
 	if (chores->dirty_since_ns == 0)
 		chores->dirty_since_ns = clock_monotonic_ns();
 	if (!chores->draining)
@@ -117,8 +123,7 @@ int chores_timeout_ms(struct chores *chores, int64_t now_s)
 		   : -1;
 }
 
-/* ---- slices ---------------------------------------------------------------
- */
+/* ---- slices ------------------------------------------------------------- */
 
 static bool can_leave(const struct entry *entry, int64_t now_s)
 {
@@ -254,6 +259,7 @@ void chores_done(struct chores *chores)
 	chores->expired_count = chores->refreshed_count = 0;
 	chores->resync = false;
 	chores->not_before_ns = 0;
+	is_clean(chores);
 }
 
 void chores_failed(struct chores *chores)
@@ -274,8 +280,7 @@ void chores_resync(struct chores *chores)
 	chores->resync = true;
 }
 
-/* ---- journal --------------------------------------------------------------
- */
+/* ---- journal ------------------------------------------------------------ */
 
 /* What counts on segments that a failed flush left in doubt. */
 static bool look_for_suspect(struct chores *chores, struct entry **entry)
