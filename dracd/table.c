@@ -1,11 +1,12 @@
 /*
- * table: see table.h. Owns the memory of all entries. Links are slot numbers
- * (4 bytes) rather than pointers: an entry is one cache line.
+ * table: see table.h. Owns the memory of all entries, their order by expiry and
+ * the queue of dirty ones. Links are slot numbers (4 bytes) rather than
+ * pointers: an entry is one cache line. How entries are found by address is
+ * table_hash.c's.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 
 #include "caller.h"
 #include "clock.h"
@@ -14,9 +15,7 @@
 #include "users.h"
 
 enum {
-	CHUNK = 4096,         /* bucket heads in a chunk of the directory */
-	FIRST_BUCKETS = 1024, /* a power of two, at most CHUNK */
-	BLOCK = 32,           /* slabs in a huge page of 2 MB */
+	BLOCK = 32, /* slabs in a huge page of 2 MB */
 };
 
 _Static_assert(sizeof(struct entry) == 64, "an entry is one cache line");
@@ -35,37 +34,7 @@ struct entry *table_at(struct table *table, uint32_t slot)
 	return entry->index == slot ? entry : NULL;
 }
 
-static uint32_t *bucket(const struct table *table, uint32_t number)
-{
-	return &table->chunk[number / CHUNK][number % CHUNK];
-}
-
-/* An odd constant with well-spread bits: 2^64 / golden ratio. */
-#define MIX UINT64_C(0x9e3779b97f4a7c15)
-
-/* Keyed, so that nobody can choose addresses that share a bucket. */
-static uint64_t hash(const struct table *table, const struct address *address)
-{
-	uint64_t word[2];
-	memcpy(word, address->byte, sizeof(word));
-	uint64_t value = (word[0] ^ table->seed[0]) * MIX;
-	value = (value ^ (value >> 32) ^ word[1] ^ table->seed[1]) * MIX;
-	value = (value ^ (value >> 29) ^ table->seed[0]) * MIX;
-	return value ^ (value >> 32);
-}
-
-static uint32_t bucket_of(const struct table *table,
-			  const struct address *address)
-{
-	uint64_t value = hash(table, address);
-	uint32_t number = (uint32_t)value & (table->round - 1);
-	if (number < table->split)
-		number = (uint32_t)value & (2 * table->round - 1);
-	return number;
-}
-
-/* Makes room for one more element in an array of pointers. */
-static bool reserve(void **array, uint32_t used, uint32_t *room)
+bool table_reserve(void **array, uint32_t used, uint32_t *room)
 {
 	if (used < *room)
 		return true;
@@ -75,17 +44,6 @@ static bool reserve(void **array, uint32_t used, uint32_t *room)
 		return false;
 	*array = grown;
 	*room = wanted;
-	return true;
-}
-
-static bool add_chunk(struct table *table)
-{
-	if (!reserve((void **)&table->chunk, table->chunks, &table->chunk_room))
-		return false;
-	uint32_t *chunk = calloc(CHUNK, sizeof(*chunk));
-	if (chunk == NULL)
-		return false;
-	table->chunk[table->chunks++] = chunk;
 	return true;
 }
 
@@ -112,8 +70,8 @@ static bool add_block(struct table *table)
 static bool add_slab(struct table *table)
 {
 	while (table->slabs + BLOCK > table->slab_room)
-		if (!reserve((void **)&table->slab, table->slab_room,
-			     &table->slab_room))
+		if (!table_reserve((void **)&table->slab, table->slab_room,
+				   &table->slab_room))
 			return false;
 	if (table->filling && table->slabs >= BLOCK)
 		return add_block(table);
@@ -126,63 +84,6 @@ static bool add_slab(struct table *table)
 	return true;
 }
 
-static void hash_link(struct table *table, struct entry *entry)
-{
-	uint32_t *head = bucket(table, bucket_of(table, &entry->address));
-	entry->hash_next = *head;
-	*head = entry->index;
-}
-
-/* One bucket more; without memory for it the chains just grow longer. */
-static void split_one(struct table *table)
-{
-	uint32_t from = table->split, to = table->split + table->round;
-	if (to / CHUNK >= table->chunks && !add_chunk(table))
-		return;
-	uint32_t slot = *bucket(table, from);
-	*bucket(table, from) = NONE;
-	if (++table->split == table->round) {
-		table->round *= 2;
-		table->split = 0;
-	}
-	while (slot != NONE) {
-		struct entry *entry = at(table, slot);
-		slot = entry->hash_next;
-		hash_link(table, entry);
-	}
-}
-
-/* So many buckets, filled in the order in which entries lie in memory. */
-static bool rehash(struct table *table, uint32_t buckets)
-{
-	while (table->chunks * CHUNK < buckets)
-		if (!add_chunk(table))
-			return false;
-	while ((table->chunks - 1) * CHUNK >= buckets)
-		free(table->chunk[--table->chunks]);
-	for (uint32_t i = 0; i < table->chunks; i++)
-		memset(table->chunk[i], 0, CHUNK * sizeof(uint32_t));
-	while (2 * table->round <= buckets)
-		table->round *= 2;
-	while (table->round > buckets)
-		table->round /= 2;
-	table->split = buckets - table->round;
-	for (uint32_t slot = 1; slot < table->used; slot++)
-		if (at(table, slot)->index == slot)
-			hash_link(table, at(table, slot));
-	return true;
-}
-
-/* Room in the hash for one more; without it the chains grow longer. */
-static void grow(struct table *table)
-{
-	uint32_t buckets = table->round + table->split;
-	if (table->count <= buckets)
-		return;
-	if (!table->filling || !rehash(table, 2 * buckets))
-		split_one(table);
-}
-
 void table_begin_filling(struct table *table)
 {
 	table->filling = true;
@@ -190,11 +91,8 @@ void table_begin_filling(struct table *table)
 
 void table_end_filling(struct table *table)
 {
-	uint32_t buckets = table->round + table->split;
 	table->filling = false;
-	if (table->count < buckets && buckets > FIRST_BUCKETS)
-		rehash(table, table->count > FIRST_BUCKETS ? table->count
-							   : FIRST_BUCKETS);
+	hash_trim(table);
 	for (uint32_t i = (table->used + SLAB - 1) / SLAB; i < table->slabs;
 	     i++)
 		madvise(table->slab[i], SLAB * sizeof(struct entry),
@@ -207,12 +105,9 @@ struct table *table_create(void)
 	if (table == NULL)
 		return NULL;
 	RB_INIT(&table->seconds);
-	table->round = FIRST_BUCKETS;
 	table->used = 1;
 	table->callers = callers_create();
-	if (table->callers == NULL || !add_chunk(table) || !add_slab(table) ||
-	    getrandom(table->seed, sizeof(table->seed), 0) !=
-		(ssize_t)sizeof(table->seed)) {
+	if (table->callers == NULL || !hash_create(table) || !add_slab(table)) {
 		table_free(table);
 		return NULL;
 	}
@@ -240,8 +135,6 @@ void table_free(struct table *table)
 		free(second);
 	}
 	free_list(table->free_seconds);
-	for (uint32_t i = 0; i < table->chunks; i++)
-		free(table->chunk[i]);
 	for (uint32_t i = 0; i < table->slabs; i++)
 		if (i - table->first_block >= table->blocks * BLOCK)
 			free(table->slab[i]);
@@ -251,7 +144,7 @@ void table_free(struct table *table)
 	prefixes_free(table->prefixes);
 	users_free(table->users);
 	callers_free(table->callers);
-	free(table->chunk);
+	hash_free(table);
 	free(table->slab);
 	free(table);
 }
@@ -269,38 +162,6 @@ uint32_t table_slots(const struct table *table)
 uint32_t table_slot(const struct entry *entry)
 {
 	return entry->index;
-}
-
-struct entry *table_find(struct table *table, const struct address *address)
-{
-	uint32_t slot = *bucket(table, bucket_of(table, address));
-	while (slot != NONE) {
-		struct entry *entry = at(table, slot);
-		if (address_equal(&entry->address, address))
-			return entry;
-		slot = entry->hash_next;
-	}
-	return NULL;
-}
-
-void table_prefetch_bucket(const struct table *table,
-			   const struct address *address)
-{
-	__builtin_prefetch(bucket(table, bucket_of(table, address)));
-}
-
-void table_prefetch_entry(const struct table *table,
-			  const struct address *address)
-{
-	__builtin_prefetch(
-	    at(table, *bucket(table, bucket_of(table, address))));
-}
-
-void table_prefetch_next(const struct table *table,
-			 const struct address *address)
-{
-	uint32_t slot = *bucket(table, bucket_of(table, address));
-	__builtin_prefetch(at(table, at(table, slot)->hash_next));
 }
 
 /* ---- order by expiry ----------------------------------------------- */
@@ -515,16 +376,13 @@ struct entry *table_insert(struct table *table, const struct address *address,
 	}
 	hash_link(table, entry);
 	table->count++;
-	grow(table);
+	hash_grow(table);
 	return entry;
 }
 
 void table_remove(struct table *table, struct entry *entry)
 {
-	uint32_t *link = bucket(table, bucket_of(table, &entry->address));
-	while (*link != entry->index)
-		link = &at(table, *link)->hash_next;
-	*link = entry->hash_next;
+	hash_unlink(table, entry);
 	order_unlink(table, entry);
 	table_revoke(table, entry);
 	table_leave_user(table, entry);

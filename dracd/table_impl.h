@@ -1,5 +1,6 @@
 /*
- * table_impl: a table, for table.c and table_users.c. For those two only.
+ * table_impl: a table, as table.c, table_hash.c and table_users.c share it. For
+ * those only.
  */
 #ifndef DRACD_TABLE_IMPL_H
 #define DRACD_TABLE_IMPL_H
@@ -32,6 +33,7 @@ struct table {
 	bool filling;
 	uint32_t first_block, blocks; /* slabs from table_begin_filling() */
 
+	/* table_hash.c's */
 	uint32_t **chunk; /* bucket b is chunk[b / CHUNK][b % CHUNK] */
 	uint32_t chunks, chunk_room;
 	uint32_t round; /* buckets when this round of splits began */
@@ -51,5 +53,18 @@ static inline struct entry *at(const struct table *table, uint32_t slot)
 {
 	return &table->slab[slot / SLAB][slot % SLAB];
 }
+
+/* table.c: makes room for one more element in an array of pointers. */
+bool table_reserve(void **array, uint32_t used, uint32_t *room);
+
+/* table_hash.c. False: out of memory, or no random numbers. */
+bool hash_create(struct table *table);
+void hash_free(struct table *table);
+void hash_link(struct table *table, struct entry *entry);
+void hash_unlink(struct table *table, const struct entry *entry);
+/* Room for one entry more; without memory for it the chains grow longer. */
+void hash_grow(struct table *table);
+/* Gives back what filling has made too large. */
+void hash_trim(struct table *table);
 
 #endif
