@@ -679,8 +679,8 @@ class TestPrograms:
 
     @pytest.mark.parametrize("server", ["127.0.0.1:5901", "unix:/run/p.sock"])
     def test_threads(self, world, stress, server):
-        world.peer("answer", "udp:127.0.0.1:5901", "unix:/run/p.sock",
-                   quiet=True)
+        world.peer("answer", "udp:127.0.0.1:5901", "tcp:127.0.0.1:5901",
+                   "unix:/run/p.sock", quiet=True)
         stress("threads", server, 100)
         stress("connection", server, 200)
         stress("fork", server, 100)
