@@ -100,8 +100,8 @@ class TestCalls:
     def test_old_server(self, world, rpcbind_there, calls, server):
         """DRAC 1.12 can add, and nothing else."""
         world.rpcbind()
-        peer = world.peer("versions=1-2+register=5901", "udp:127.0.0.1:5901",
-                          "tcp:127.0.0.1:5901")
+        peer = world.peer("versions=1-2+register=5901+register-tcp",
+                          "udp:127.0.0.1:5901", "tcp:127.0.0.1:5901")
         rows = calls(server, "add", ADDRESS, 60, "joe", "pop3", "add",
                      ADDRESS6, 60, "joe", "pop3", "query", ADDRESS, "remove",
                      ADDRESS)
