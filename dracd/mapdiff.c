@@ -215,8 +215,9 @@ bool mapdiff_is_published(const struct entry *entry)
 /* Which keys were seen, and no longer. */
 static unsigned take_seen(struct entry *entry)
 {
-	unsigned seen = entry->flags / ENTRY_SEEN;
-	entry->flags &= ENTRY_SEEN - 1;
+	const unsigned all = 7 * ENTRY_SEEN;
+	unsigned seen = (entry->flags & all) / ENTRY_SEEN;
+	entry->flags &= (uint8_t)~all;
 	return seen;
 }
 
