@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -85,6 +86,33 @@ static DBTYPE db_type(const struct map_config *config)
 	return config->type == MAP_HASH ? DB_HASH : DB_BTREE;
 }
 
+/*
+ * Without memory verify() may miscount what it has to give back, and then
+ * counts 2^32 times before it returns. It is only called at start, which ENOMEM
+ * would end anyway.
+ */
+static const char *verified_path;
+
+static void *memory_or_exit(void *memory)
+{
+	if (memory == NULL) {
+		log_write(LOG_CRIT, "map=%s cannot be opened: %s",
+			  verified_path, strerror(ENOMEM));
+		exit(EX_UNAVAILABLE);
+	}
+	return memory;
+}
+
+static void *malloc_or_exit(size_t size)
+{
+	return memory_or_exit(malloc(size));
+}
+
+static void *realloc_or_exit(void *memory, size_t size)
+{
+	return memory_or_exit(realloc(memory, size));
+}
+
 static int db_verify(const struct map_config *config)
 {
 	DB *db;
@@ -93,8 +121,14 @@ static int db_verify(const struct map_config *config)
 		return error;
 	db->set_errcall(db, log_library);
 	db->set_errpfx(db, config->path);
+	verified_path = config->path;
+	db_env_set_func_malloc(malloc_or_exit);
+	db_env_set_func_realloc(realloc_or_exit);
 	/* verify() is a destructor, whatever it returns */
-	return db->verify(db, config->path, NULL, NULL, 0);
+	error = db->verify(db, config->path, NULL, NULL, 0);
+	db_env_set_func_malloc(NULL);
+	db_env_set_func_realloc(NULL);
+	return error;
 }
 
 /*

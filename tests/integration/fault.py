@@ -29,7 +29,7 @@ SORTS = {"o": "new file", "w": "write", "p": "overwrite",
          "s": "sync", "m": "futimens", "c": "chmod", "d": "mkdir",
          "u": "unlink", "r": "rename", "l": "link"}
 ALL, WRITE, TAKES_ROOM, MAY_WAIT = "".join(SORTS), "wp", "owadl", "owpats"
-ALLOCATION = "h"
+ALLOCATION, PAGE = "h", "p"
 
 
 class Fault:

@@ -1,4 +1,5 @@
 /* map: pairs, the lock, and how the file grows. */
+#include <sys/syscall.h>
 #include <time.h>
 
 #include "map_writer.h"
@@ -7,9 +8,21 @@
 
 static char path[] = PATH, on_disk[] = "disk/map.db";
 
+static int no_blocks; /* what fallocate(2) fails with */
+
+int fallocate(int fd, int mode, off_t at, off_t len)
+{
+	if (no_blocks != 0) {
+		errno = no_blocks;
+		return -1;
+	}
+	return (int)syscall(SYS_fallocate, fd, mode, at, len);
+}
+
 static int setup(void **state)
 {
 	(void)state;
+	no_blocks = 0;
 	unlink(PATH);
 	config = (struct map_config){.type = MAP_BTREE, .path = path};
 	return 0;
@@ -279,6 +292,24 @@ static void pregrown(void **state)
 	assert_verifies(PATH);
 }
 
+/* Without blocks not a page is written; where none can be had ahead, it is. */
+static void grows_into_blocks(void **state)
+{
+	(void)state;
+	config.capacity = 8192;
+	begin();
+	off_t size = size_now();
+	no_blocks = ENOSPC;
+	assert_int_equal(map_pregrow(map), ENOSPC);
+	assert_int_equal(map_reserve(map, 1000), ENOSPC);
+	assert_int_equal(size_now(), size);
+	no_blocks = EOPNOTSUPP;
+	assert_int_equal(map_pregrow(map), 0);
+	assert_true(size_now() > size);
+	end();
+	assert_verifies(PATH);
+}
+
 /* What map_reserve() wants to see for so many keys. */
 static size_t wanted_for(size_t keys)
 {
@@ -457,6 +488,7 @@ int main(void)
 	    cmocka_unit_test_setup(removed_or_replaced, setup),
 	    cmocka_unit_test_setup(created_but_once, setup),
 	    cmocka_unit_test_setup(pregrown, setup),
+	    cmocka_unit_test_setup(grows_into_blocks, setup),
 	    cmocka_unit_test_setup(reserve_counts_free_pages, setup),
 	    cmocka_unit_test_setup(puts_do_not_grow, setup),
 	    cmocka_unit_test_setup(time_of_change, setup),
