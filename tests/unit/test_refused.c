@@ -83,7 +83,9 @@ static pid_t caller(bool (*calls)(struct drac *))
 		well = calls(drac);
 		drac_close(drac);
 		kill(getppid(), SIGTERM);
-		_exit(!well);
+		/* Not _exit(): to memcheck this copy of the daemon is lost. */
+		execl(well ? "/bin/true" : "/bin/false", "", (char *)NULL);
+		_exit(1);
 	}
 	return child;
 }
