@@ -261,13 +261,13 @@ check: test-deps
 	@DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check
 
 # The long form of tests that break what the daemon stands on: each call that
-# writes, each allocation, power, and answers against a model. DRACD_SEED
+# writes, each allocation, power, the clock, and answers against a model. DRACD_SEED
 # repeats a run.
 torture: test-deps
 	$(MAKE) --no-print-directory -j$(JOBS) tests-build
 	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build
 	@TORTURE=1 DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check \
-	    $(wildcard $(patsubst %,tests/integration/test_%.py,crash instants model power))
+	    $(wildcard $(patsubst %,tests/integration/test_%.py,clock crash instants model power))
 
 # What comes from outside, as bad as libFuzzer can make it: a minute each, two
 # at a time. FUZZ="rpc journal" FUZZ_SECONDS=600 for some of them and longer.

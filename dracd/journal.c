@@ -1,7 +1,7 @@
 /*
  * journal: see journal.h. Owns the directory, the active segment's descriptor,
- * the count of live records in each segment, and the buffer of the next
- * commit. Reading is replay.c's, the format segment.c's.
+ * and the buffer of the next commit. Which segments there are and when they go
+ * is segments.c's, reading replay.c's, the format segment.c's.
  */
 #include "journal.h"
 
@@ -11,34 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "flush.h"
 #include "log.h"
 #include "replay.h"
+#include "segments.h"
 
 enum {
-	SEGMENT_BYTES = 4 * 1024 * 1024, /* then the next one is begun */
-	/*
-	 * The journal is long for what it says when it has more than
-	 * LONG_FACTOR times the bytes of its live records, and LONG_BYTES on
-	 * top; or more than LONG_SEGMENTS files with little in them.
-	 */
-	LONG_FACTOR = 4,
-	LONG_RECORD = 72,
-	LONG_BYTES = 4 * SEGMENT_BYTES,
-	LONG_SEGMENTS = 32,
 	MEND_INTERVAL_S = 60, /* a bad disk is not filled with copies */
-};
-
-struct segment {
-	uint64_t bytes;
-	uint32_t live; /* entries whose newest record is here */
-	bool exists;
-	bool damaged;    /* renamed, not removed, in the end */
-	int64_t moved_s; /* what its times lack: the steps since, at replay */
 };
 
 struct journal {
@@ -46,10 +28,7 @@ struct journal {
 	enum durability durability;
 	struct flush *flush;
 
-	/* segments first .. first + count - 1; the last one is active */
-	struct segment *segment;
-	uint32_t first, count, room;
-	uint64_t bytes, live; /* of all of them */
+	struct segments segments; /* the newest one is active */
 
 	/* after a failed flush, see journal_suspect() */
 	uint32_t suspect;
@@ -65,112 +44,47 @@ struct journal {
 	uint8_t *buffer;
 	size_t used, size;
 
-	/* journal_survivor() */
-	const uint8_t *victim;
-	size_t victim_len, victim_at;
-	uint32_t victim_number;
-
 	journal_see *see;
 	void *see_context;
 };
 
 static uint32_t active(const struct journal *journal)
 {
-	return journal->first + journal->count - 1;
+	return segments_newest(&journal->segments);
 }
 
-static struct segment *segment_at(struct journal *journal, uint32_t number)
+static uint64_t active_bytes(struct journal *journal)
 {
-	return &journal->segment[number - journal->first];
+	return segments_at(&journal->segments, active(journal))->bytes;
 }
 
 /* ---- segments ----------------------------------------------------------- */
 
-/* Appends segments up to `number`; those between do not exist. */
-static bool extend(struct journal *journal, uint32_t number)
-{
-	if (journal->count == 0)
-		journal->first = number;
-	uint32_t count = number - journal->first + 1;
-	if (count > journal->room) {
-		uint32_t room = count + 64;
-		struct segment *grown =
-		    reallocarray(journal->segment, room, sizeof(*grown));
-		if (grown == NULL)
-			return false;
-		journal->segment = grown;
-		journal->room = room;
-	}
-	memset(journal->segment + journal->count, 0,
-	       (count - journal->count) * sizeof(*journal->segment));
-	journal->count = count;
-	return true;
-}
-
-static void victim_close(struct journal *journal)
-{
-	if (journal->victim != NULL)
-		munmap((void *)(uintptr_t)journal->victim,
-		       journal->victim_len ? journal->victim_len : 1);
-	journal->victim = NULL;
-}
-
-/* False: it is tried again later. */
-static bool dispose(struct journal *journal, uint32_t number,
-		    const struct segment *segment)
-{
-	char name[SEGMENT_NAME_MAX];
-	replay_name(name, number);
-	return !segment->exists ||
-	       flush_remove(journal->flush, name, segment->damaged);
-}
-
 static void check_suspect(struct journal *journal)
 {
-	if (journal->suspect == 0 || journal->first <= journal->suspect)
+	if (journal->suspect == 0 ||
+	    journal->segments.first <= journal->suspect)
 		return;
 	journal->suspect = 0;
 	flush_mended(journal->flush, journal->failures);
 	log_write(LOG_NOTICE, "journal has been written anew");
 }
 
-/* Removes what is at the old end and says nothing any more. */
 static void release(struct journal *journal)
 {
-	uint32_t gone = 0;
-	if (journal->flush == NULL)
-		return; /* still replaying */
-	while (gone + 1 < journal->count && journal->segment[gone].live == 0) {
-		struct segment *segment = &journal->segment[gone];
-		if (!dispose(journal, journal->first + gone, segment))
-			break;
-		if (journal->victim_number == journal->first + gone) {
-			victim_close(journal);
-			journal->victim_number = 0;
-		}
-		journal->bytes -= segment->bytes;
-		gone++;
-	}
-	if (gone == 0)
-		return;
-	journal->first += gone;
-	journal->count -= gone;
-	memmove(journal->segment, journal->segment + gone,
-		journal->count * sizeof(*journal->segment));
-	check_suspect(journal);
+	bool replaying = journal->flush == NULL;
+	if (!replaying && segments_release(&journal->segments, journal->flush))
+		check_suspect(journal);
 }
 
 void journal_ref(struct journal *journal, uint32_t segment)
 {
-	segment_at(journal, segment)->live++;
-	journal->live++;
+	segments_ref(&journal->segments, segment);
 }
 
 void journal_unref(struct journal *journal, uint32_t segment)
 {
-	journal->live--;
-	if (--segment_at(journal, segment)->live == 0 &&
-	    segment == journal->first)
+	if (segments_unref(&journal->segments, segment))
 		release(journal);
 }
 
@@ -205,7 +119,7 @@ static int open_for_flush(const struct journal *journal, const char *name)
 /* Begins the next segment: 0 or errno, and the active one stays as it is. */
 static int begin_segment(struct journal *journal)
 {
-	uint32_t count = journal->count;
+	uint32_t count = journal->segments.count;
 	uint32_t number = count ? active(journal) + 1 : 1;
 	char name[SEGMENT_NAME_MAX];
 	uint8_t head[SEGMENT_HEADER + SEGMENT_RECORD_MAX];
@@ -225,11 +139,11 @@ static int begin_segment(struct journal *journal)
 	else if (journal->durability == DURABILITY_DISK &&
 		 (fdatasync(fd) != 0 || fsync(journal->dir_fd) != 0))
 		error = errno;
-	else if (!extend(journal, number) ||
+	else if (!segments_extend(&journal->segments, number) ||
 		 !flush_segment(journal->flush, copy))
 		error = ENOMEM;
 	if (error != 0) {
-		journal->count = count;
+		journal->segments.count = count;
 		unlinkat(journal->dir_fd, name, 0);
 		close(fd);
 		if (copy >= 0)
@@ -239,9 +153,8 @@ static int begin_segment(struct journal *journal)
 	if (journal->fd >= 0)
 		close(journal->fd);
 	journal->fd = fd;
-	*segment_at(journal, number) =
-	    (struct segment){.bytes = len, .exists = true};
-	journal->bytes += len;
+	segments_at(&journal->segments, number)->exists = true;
+	segments_resize(&journal->segments, number, len);
 	journal->step_s = 0;
 	release(journal);
 	return 0;
@@ -268,8 +181,8 @@ static bool renew_header(const struct journal *journal, const char *name)
 static bool resume_segment(struct journal *journal)
 {
 	char name[SEGMENT_NAME_MAX];
-	if (journal->count == 0 ||
-	    segment_at(journal, active(journal))->bytes < SEGMENT_HEADER)
+	if (journal->segments.count == 0 ||
+	    active_bytes(journal) < SEGMENT_HEADER)
 		return false;
 	replay_name(name, active(journal));
 	if (!renew_header(journal, name))
@@ -282,101 +195,57 @@ static bool resume_segment(struct journal *journal)
 
 /* ---- opening and closing ------------------------------------------------ */
 
-/* 0: there is no time. */
-static uint32_t move(uint32_t wall_s, int64_t step_s)
-{
-	return wall_s ? clock_fit(clock_moved(wall_s, step_s)) : 0;
-}
-
-/* As it would be said after the clock was set. */
-static struct record moved(const struct record *record, int64_t step_s)
-{
-	struct record copy = *record;
-	if (record->type == RECORD_PUT)
-		copy.expiry_s = clock_moved(record->expiry_s, step_s);
-	copy.first_s = move(record->first_s, step_s);
-	copy.last_s = move(record->last_s, step_s);
-	return copy;
-}
-
 static void replayed(void *context, const struct record *record,
 		     uint32_t segment)
 {
 	struct journal *journal = context;
-	int64_t moved_s = segment_at(journal, segment)->moved_s;
-	struct record copy;
-	if (moved_s != 0) {
-		copy = moved(record, moved_s);
-		record = &copy;
-	}
 	journal->see(journal->see_context, journal, record, segment);
 }
 
-/*
- * Before anything is read: the steps behind each segment, and, if the system
- * has not been restarted, the one since the newest. What nobody can know, as
- * the clock was set while the system was down, is none here. False: no memory.
- */
-static bool learn_clock(struct journal *journal, const uint32_t *numbers,
-			size_t count)
+static bool forget_segment(const struct journal *journal, uint32_t number)
 {
-	bool known = false;
-	int64_t moved_s = 0;
-	for (size_t i = 0; i < count; i++)
-		if (!extend(journal, numbers[i]))
-			return false;
-	for (size_t i = count; i-- > 0;) {
-		struct timebase then;
-		int64_t step_s = 0;
-		bool told =
-		    replay_clock(journal->dir_fd, numbers[i], &then, &step_s);
-		if (told && !known)
-			moved_s = journal->step_s =
-			    timebase_apart_s(&then, journal->clock);
-		known = known || told;
-		segment_at(journal, numbers[i])->moved_s = moved_s;
-		moved_s = clock_moved(moved_s, step_s);
-	}
+	char name[SEGMENT_NAME_MAX];
+	replay_name(name, number);
+	if (unlinkat(journal->dir_fd, name, 0) == 0)
+		return true;
+	log_errno(LOG_CRIT, "journal segment=%s cannot be removed", name);
+	return false;
+}
+
+static bool replay_one(struct journal *journal, struct replay_file *file,
+		       bool newest)
+{
+	if (!replay_segment(journal->dir_fd, file, newest, replayed, journal))
+		return false;
+	struct segment *segment = segments_at(&journal->segments, file->number);
+	segment->exists = true;
+	segment->damaged = file->damaged;
+	segments_resize(&journal->segments, file->number, file->bytes);
 	return true;
 }
 
 static bool replay_all(struct journal *journal, bool initialize,
 		       struct journal_start *start)
 {
-	uint32_t *numbers;
+	struct segments *segments = &journal->segments;
+	struct replay_file *files;
 	size_t count;
 	bool done = true;
-	if (!replay_list(journal->dir_fd, &numbers, &count)) {
+	if (!replay_list(journal->dir_fd, &files, &count)) {
 		log_errno(LOG_CRIT, "journal directory cannot be read");
 		return false;
 	}
 	*start = (struct journal_start){.existed = count > 0};
-	if (!learn_clock(journal, numbers, count))
-		done = false;
+	journal->step_s =
+	    replay_clocks(journal->dir_fd, files, count, journal->clock);
 	for (size_t i = 0; i < count && done; i++) {
-		struct replay_result result;
-		if (initialize) {
-			char name[SEGMENT_NAME_MAX];
-			replay_name(name, numbers[i]);
-			done = unlinkat(journal->dir_fd, name, 0) == 0;
-			if (!done)
-				log_errno(LOG_CRIT,
-					  "journal segment=%s cannot be "
-					  "removed",
-					  name);
-		} else if ((done = replay_segment(journal->dir_fd, numbers[i],
-						  i + 1 == count, replayed,
-						  journal, &result))) {
-			struct segment *segment =
-			    segment_at(journal, numbers[i]);
-			segment->exists = true;
-			segment->bytes = result.bytes;
-			segment->damaged = result.damaged;
-			journal->bytes += result.bytes;
-			start->stamp = result.stamp;
-		}
+		done = segments_extend(segments, files[i].number) &&
+		       (initialize
+			    ? forget_segment(journal, files[i].number)
+			    : replay_one(journal, &files[i], i + 1 == count));
+		start->stamp = files[i].stamp;
 	}
-	free(numbers);
+	free(files);
 	return done;
 }
 
@@ -384,9 +253,9 @@ static bool flush_replayed(struct journal *journal)
 {
 	char name[SEGMENT_NAME_MAX];
 	bool done = true;
-	for (uint32_t i = 0; i < journal->count && done; i++) {
-		replay_name(name, journal->first + i);
-		done = !journal->segment[i].exists ||
+	for (uint32_t i = 0; i < journal->segments.count && done; i++) {
+		replay_name(name, journal->segments.first + i);
+		done = !journal->segments.segment[i].exists ||
 		       flush_found(journal->flush, name);
 	}
 	return done;
@@ -461,18 +330,16 @@ void journal_close(struct journal *journal, uint32_t stamp)
 					       "verifies the maps");
 	}
 	flush_stop(journal->flush);
-	victim_close(journal);
 	if (journal->fd >= 0)
 		close(journal->fd);
 	if (journal->dir_fd >= 0)
 		close(journal->dir_fd);
 	free(journal->buffer);
-	free(journal->segment);
+	segments_free(&journal->segments);
 	free(journal);
 }
 
-/* ---- writing --------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------ */
 
 bool journal_add(struct journal *journal, const struct record *record)
 {
@@ -486,7 +353,7 @@ bool journal_add(struct journal *journal, const struct record *record)
 	}
 	struct record copy;
 	if (journal->step_s != 0) {
-		copy = moved(record, -journal->step_s);
+		copy = replay_moved(record, -journal->step_s);
 		record = &copy;
 	}
 	journal->used += segment_encode(journal->buffer + journal->used,
@@ -502,7 +369,7 @@ void journal_forget(struct journal *journal)
 /* Cuts the active segment back to its last good byte. */
 static int cut_back(struct journal *journal)
 {
-	off_t good = (off_t)segment_at(journal, active(journal))->bytes;
+	off_t good = (off_t)active_bytes(journal);
 	journal->torn = ftruncate(journal->fd, good) != 0;
 	flush_dirty(journal->flush);
 	return journal->torn ? errno : 0;
@@ -526,13 +393,12 @@ static int write_out(struct journal *journal)
 
 int journal_commit(struct journal *journal, struct journal_mark *mark)
 {
-	struct segment *segment = segment_at(journal, active(journal));
-	*mark = (struct journal_mark){active(journal), segment->bytes,
-				      segment->bytes + journal->used};
+	uint64_t bytes = active_bytes(journal);
+	*mark = (struct journal_mark){active(journal), bytes,
+				      bytes + journal->used};
 	int error = journal->used > 0 ? write_out(journal) : 0;
 	if (error == 0 && journal->used > 0) {
-		segment->bytes += journal->used;
-		journal->bytes += journal->used;
+		segments_resize(&journal->segments, mark->segment, mark->to);
 		flush_dirty(journal->flush);
 	}
 	journal->used = 0;
@@ -541,11 +407,10 @@ int journal_commit(struct journal *journal, struct journal_mark *mark)
 
 bool journal_rollback(struct journal *journal, const struct journal_mark *mark)
 {
-	struct segment *segment = segment_at(journal, active(journal));
-	if (mark->segment != active(journal) || mark->to != segment->bytes)
+	if (mark->segment != active(journal) ||
+	    mark->to != active_bytes(journal))
 		return false;
-	journal->bytes -= mark->to - mark->from;
-	segment->bytes = mark->from;
+	segments_resize(&journal->segments, mark->segment, mark->from);
 	cut_back(journal); /* or before the next write */
 	return !journal->torn;
 }
@@ -582,7 +447,7 @@ void journal_tend(struct journal *journal)
 	bool mending = must_mend(journal);
 	unsigned failures = flush_failures(journal->flush);
 	if (!mending && journal->step_s == 0 &&
-	    segment_at(journal, active(journal))->bytes < SEGMENT_BYTES)
+	    active_bytes(journal) < SEGMENT_BYTES)
 		return;
 	int error = begin_segment(journal);
 	if (error == 0 && mending) {
@@ -599,59 +464,19 @@ uint32_t journal_suspect(const struct journal *journal)
 	return journal->suspect;
 }
 
-/* ---- survivors ------------------------------------------------------------
- */
-
-static bool is_long(const struct journal *journal)
-{
-	uint64_t live = journal->live * LONG_RECORD;
-	return journal->count > 1 &&
-	       (journal->bytes > LONG_FACTOR * live + LONG_BYTES ||
-		journal->count >
-		    LONG_SEGMENTS + LONG_FACTOR * live / SEGMENT_BYTES);
-}
-
-static bool victim_open(struct journal *journal)
-{
-	uint32_t number = journal->first;
-	if (journal->victim_number == number)
-		return journal->victim != NULL;
-	victim_close(journal);
-	journal->victim_number = number;
-	journal->victim =
-	    replay_map(journal->dir_fd, number, &journal->victim_len);
-	journal->victim_at = SEGMENT_HEADER;
-	return journal->victim != NULL;
-}
-
 bool journal_survivor(struct journal *journal, struct address *address,
 		      uint32_t *segment)
 {
-	if (!is_long(journal) || !victim_open(journal))
-		return false;
-	while (journal->victim_at < journal->victim_len) {
-		struct record record;
-		size_t at = journal->victim_at;
-		size_t taken = segment_decode(journal->victim + at,
-					      journal->victim_len - at,
-					      journal->victim_number, &record);
-		journal->victim_at += taken ? taken : SEGMENT_ALIGN;
-		if (taken == 0 || record.type != RECORD_PUT)
-			continue;
-		*address = record.address;
-		*segment = journal->victim_number;
-		return true;
-	}
-	journal->victim_at = SEGMENT_HEADER; /* some could not be written */
-	return false;
+	return segments_survivor(&journal->segments, journal->dir_fd, address,
+				 segment);
 }
 
 uint64_t journal_bytes(const struct journal *journal)
 {
-	return journal->bytes;
+	return journal->segments.bytes;
 }
 
 uint32_t journal_segments(const struct journal *journal)
 {
-	return journal->count;
+	return journal->segments.count;
 }

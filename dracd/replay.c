@@ -1,5 +1,6 @@
 /*
- * replay: see replay.h. Every damage is logged with file and offset.
+ * replay: see replay.h. Owns nothing that lasts; every damage is logged with
+ * file and offset.
  */
 #include "replay.h"
 
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 
 #define NAME_FORMAT "%010" PRIu32 ".journal"
@@ -25,7 +27,8 @@ void replay_name(char name[SEGMENT_NAME_MAX], uint32_t number)
 
 static int number_compare(const void *a, const void *b)
 {
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	uint32_t x = ((const struct replay_file *)a)->number;
+	uint32_t y = ((const struct replay_file *)b)->number;
 	return (x > y) - (x < y);
 }
 
@@ -38,7 +41,7 @@ static uint32_t number_of(const char *name)
 	return strcmp(name, again) == 0 ? number : 0;
 }
 
-bool replay_list(int dir_fd, uint32_t **numbers, size_t *count)
+bool replay_list(int dir_fd, struct replay_file **files, size_t *count)
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -48,7 +51,7 @@ bool replay_list(int dir_fd, uint32_t **numbers, size_t *count)
 		return false;
 	}
 	size_t room = 0;
-	*numbers = NULL;
+	*files = NULL;
 	*count = 0;
 	const struct dirent *found;
 	while ((found = readdir(dir)) != NULL) {
@@ -57,20 +60,20 @@ bool replay_list(int dir_fd, uint32_t **numbers, size_t *count)
 			continue;
 		if (*count == room) {
 			room = room ? 2 * room : 64;
-			uint32_t *grown =
-			    reallocarray(*numbers, room, sizeof(**numbers));
+			struct replay_file *grown =
+			    reallocarray(*files, room, sizeof(*grown));
 			if (grown == NULL) {
-				free(*numbers);
+				free(*files);
 				closedir(dir);
 				return false;
 			}
-			*numbers = grown;
+			*files = grown;
 		}
-		(*numbers)[(*count)++] = number;
+		(*files)[(*count)++] = (struct replay_file){.number = number};
 	}
 	closedir(dir);
 	if (*count > 0)
-		qsort(*numbers, *count, sizeof(**numbers), number_compare);
+		qsort(*files, *count, sizeof(**files), number_compare);
 	return true;
 }
 
@@ -96,8 +99,14 @@ const uint8_t *replay_map(int dir_fd, uint32_t number, size_t *len)
 	return data == MAP_FAILED ? NULL : data;
 }
 
-bool replay_clock(int dir_fd, uint32_t number, struct timebase *clock,
-		  int64_t *step_s)
+/* ---- clock -------------------------------------------------------------- */
+
+/*
+ * On which clock the times of a segment are, and by how many seconds it had
+ * been set since the segment before. False: the segment does not say.
+ */
+static bool read_clock(int dir_fd, uint32_t number, struct timebase *clock,
+		       int64_t *step_s)
 {
 	char name[SEGMENT_NAME_MAX];
 	uint8_t data[SEGMENT_HEADER + SEGMENT_CLOCK_MAX];
@@ -119,6 +128,42 @@ bool replay_clock(int dir_fd, uint32_t number, struct timebase *clock,
 	*step_s = record.step_s;
 	return true;
 }
+
+int64_t replay_clocks(int dir_fd, struct replay_file *files, size_t count,
+		      const struct timebase *clock)
+{
+	bool known = false;
+	int64_t since_s = 0, moved_s = 0;
+	for (size_t i = count; i-- > 0;) {
+		struct timebase then;
+		int64_t step_s = 0;
+		bool told = read_clock(dir_fd, files[i].number, &then, &step_s);
+		if (told && !known)
+			moved_s = since_s = timebase_apart_s(&then, clock);
+		known = known || told;
+		files[i].moved_s = moved_s;
+		moved_s = clock_moved(moved_s, step_s);
+	}
+	return since_s;
+}
+
+/* 0: there is no time. */
+static uint32_t move(uint32_t wall_s, int64_t step_s)
+{
+	return wall_s ? clock_fit(clock_moved(wall_s, step_s)) : 0;
+}
+
+struct record replay_moved(const struct record *record, int64_t step_s)
+{
+	struct record moved = *record;
+	if (record->type == RECORD_PUT)
+		moved.expiry_s = clock_moved(record->expiry_s, step_s);
+	moved.first_s = move(record->first_s, step_s);
+	moved.last_s = move(record->last_s, step_s);
+	return moved;
+}
+
+/* ---- damage ------------------------------------------------------------- */
 
 static bool copy_aside(int dir_fd, const char *name, const uint8_t *data,
 		       size_t len)
@@ -179,65 +224,103 @@ static bool cut_newest(int dir_fd, const char *name, const uint8_t *data,
 	return false;
 }
 
-/* Records from `at` on; returns the offset of the first bad byte, or len. */
-static size_t read_records(const uint8_t *data, size_t len, size_t at,
-			   uint32_t number, replay_see *see, void *context,
-			   uint32_t *stamp)
+/* ---- records ------------------------------------------------------------ */
+
+/* A segment in memory, and who sees its records. */
+struct reading {
+	const uint8_t *data;
+	size_t len;
+	struct replay_file *file;
+	replay_see *see;
+	void *context;
+};
+
+static void tell(const struct reading *reading, const struct record *record)
 {
+	struct record moved;
+	if (reading->file->moved_s != 0) {
+		moved = replay_moved(record, reading->file->moved_s);
+		record = &moved;
+	}
+	reading->see(reading->context, record, reading->file->number);
+}
+
+/* Records from `at` on; returns the offset of the first bad byte, or len. */
+static size_t read_records(const struct reading *reading, size_t at)
+{
+	struct replay_file *file = reading->file;
 	struct record record;
 	size_t taken;
-	while (at < len && (taken = segment_decode(data + at, len - at, number,
-						   &record)) > 0) {
-		*stamp =
+	while (at < reading->len &&
+	       (taken = segment_decode(reading->data + at, reading->len - at,
+				       file->number, &record)) > 0) {
+		file->stamp =
 		    record.type == RECORD_CLEAN ? (uint32_t)record.expiry_s : 0;
-		see(context, &record, number);
+		tell(reading, &record);
 		at += taken;
 	}
 	return at;
 }
 
 /* The next intact record after a bad one, or len. */
-static size_t resume(const uint8_t *data, size_t len, size_t at,
-		     uint32_t number)
+static size_t find_record(const struct reading *reading, size_t at)
 {
 	struct record record;
-	for (at += SEGMENT_ALIGN; at < len; at += SEGMENT_ALIGN)
-		if (segment_decode(data + at, len - at, number, &record) > 0)
+	for (at += SEGMENT_ALIGN; at < reading->len; at += SEGMENT_ALIGN)
+		if (segment_decode(reading->data + at, reading->len - at,
+				   reading->file->number, &record) > 0)
 			return at;
-	return len;
+	return reading->len;
 }
 
-static void read_damaged(const char *name, const uint8_t *data, size_t len,
-			 size_t at, uint32_t number, replay_see *see,
-			 void *context)
+static void read_damaged(const struct reading *reading, const char *name,
+			 size_t at)
 {
-	uint32_t stamp;
-	while (at < len) {
-		size_t good = resume(data, len, at, number);
+	while (at < reading->len) {
+		size_t good = find_record(reading, at);
 		log_write(LOG_WARNING,
 			  "journal segment=%s is damaged: offset=%zu "
 			  "unreadable=%zu; the rest is kept",
 			  name, at, good - at);
-		at =
-		    read_records(data, len, good, number, see, context, &stamp);
+		at = read_records(reading, good);
 	}
 }
 
-bool replay_segment(int dir_fd, uint32_t number, bool newest, replay_see *see,
-		    void *context, struct replay_result *result)
+/* Mends what is behind `good`; false: it cannot be. */
+static bool mend(int dir_fd, const struct reading *reading, const char *name,
+		 size_t good, bool newest)
 {
+	struct replay_file *file = reading->file;
+	bool done = true;
+	file->bytes = good;
+	if (good == reading->len)
+		return true;
+	if (newest) {
+		done =
+		    cut_newest(dir_fd, name, reading->data, reading->len, good);
+	} else {
+		read_damaged(reading, name, good);
+		file->damaged = true;
+		file->bytes = reading->len;
+	}
+	file->stamp = 0;
+	return done;
+}
+
+bool replay_segment(int dir_fd, struct replay_file *file, bool newest,
+		    replay_see *see, void *context)
+{
+	struct reading reading = {.file = file, .see = see, .context = context};
 	char name[SEGMENT_NAME_MAX];
-	replay_name(name, number);
-	*result = (struct replay_result){0};
-	size_t len;
-	const uint8_t *data = replay_map(dir_fd, number, &len);
-	if (data == NULL) {
+	replay_name(name, file->number);
+	reading.data = replay_map(dir_fd, file->number, &reading.len);
+	if (reading.data == NULL) {
 		log_errno(LOG_CRIT, "journal segment=%s cannot be read", name);
 		return false;
 	}
 	bool done = true;
 	size_t good = 0;
-	switch (segment_header_check(data, len, number)) {
+	switch (segment_header_check(reading.data, reading.len, file->number)) {
 	case SEGMENT_NEWER:
 		log_write(LOG_CRIT,
 			  "journal segment=%s was written by a newer dracd; "
@@ -246,23 +329,13 @@ bool replay_segment(int dir_fd, uint32_t number, bool newest, replay_see *see,
 		done = false;
 		break;
 	case SEGMENT_OK:
-		good = read_records(data, len, SEGMENT_HEADER, number, see,
-				    context, &result->stamp);
+		good = read_records(&reading, SEGMENT_HEADER);
 		break;
 	case SEGMENT_TORN:
 		break;
 	}
-	if (done && good < len) {
-		result->stamp = 0;
-		if (newest) {
-			done = cut_newest(dir_fd, name, data, len, good);
-		} else {
-			result->damaged = true;
-			read_damaged(name, data, len, good, number, see,
-				     context);
-		}
-	}
-	result->bytes = result->damaged || !done ? len : good;
-	munmap((void *)(uintptr_t)data, len ? len : 1);
+	if (done)
+		done = mend(dir_fd, &reading, name, good, newest);
+	munmap((void *)(uintptr_t)reading.data, reading.len ? reading.len : 1);
 	return done;
 }

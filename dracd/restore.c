@@ -1,4 +1,7 @@
-/* restore: see restore.h. */
+/*
+ * restore: see restore.h. Owns what has been read and not yet looked up;
+ * never writes to a map.
+ */
 #include "restore.h"
 
 #include <errno.h>
@@ -30,9 +33,8 @@ struct restoring {
 	struct table *table;
 	struct journal *journal;
 	int64_t now_s;
-	int64_t
-	    latest_s; /* what the journal tells was at this time or before */
-	bool failed;  /* out of memory */
+	int64_t latest_s; /* the last time that the journal tells */
+	bool failed;      /* out of memory */
 	struct statement batch[BATCH];
 	int batched;
 };

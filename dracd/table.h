@@ -35,7 +35,7 @@ struct entry {
 	uint32_t segment;  /* journal segment of its newest record */
 	uint16_t caller;   /* of the last add; see table_take_caller() */
 	uint8_t flags;     /* enum entry_flag; for the turn */
-	/* private to table.c */
+	/* private to the table, see table_impl.h */
 	bool dirty;
 	uint32_t index;
 	uint32_t hash_next;
@@ -92,8 +92,8 @@ bool table_set_expiry(struct table *table, struct entry *entry,
 		      int64_t expiry_s);
 /*
  * The wall clock was set: all times move by step_s, their order stays. What is
- * in the maps becomes dirty. The one operation here that looks at all entries:
- * some ten milliseconds for a million.
+ * in the maps becomes dirty. The one operation here, once the daemon serves,
+ * that looks at all entries: some ten milliseconds for a million.
  */
 void table_step(struct table *table, int64_t step_s);
 /* The entry that expires first; NULL: the table is empty. */

@@ -1,4 +1,7 @@
-/* timebase: see timebase.h. */
+/*
+ * timebase: see timebase.h. Owns nothing, reads clocks, sets none; who keeps
+ * times moves them himself.
+ */
 #include "timebase.h"
 
 #include <fcntl.h>

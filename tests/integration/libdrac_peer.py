@@ -29,9 +29,11 @@ BEHAVIOUR, or several joined by `+`:
     portmapper=N    rpcbind of old: knows version 2, and says port N
     rpcbind=TEXT    rpcbind that knows version 3, and says TEXT
     register=N      tells rpcbind of versions 1 and 2 at port N, UDP
+    register-tcp    and of TCP there
 """
 
 import ipaddress
+import itertools
 import os
 import socket
 import struct
@@ -85,9 +87,12 @@ class Peer:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             sock.settimeout(5)
             sock.connect(("127.0.0.1", 111))
-            for vers in (1, 2):
+            protos = [socket.IPPROTO_UDP]
+            if self.says("register-tcp"):
+                protos.append(socket.IPPROTO_TCP)
+            for vers, proto in itertools.product((1, 2), protos):
                 sock.send(struct.pack(">14I", vers, 0, 2, PMAPPROG, 2, 1, 0, 0,
-                                      0, 0, PROG, vers, 17, port))
+                                      0, 0, PROG, vers, proto, port))
                 answer = sock.recv(100)
                 assert answer[-4:] == b"\0\0\0\1", answer.hex()
 

@@ -175,7 +175,7 @@ def test_journal_of_a_newer_version_is_refused(dracd):
     daemon = dracd()
     old_journal(daemon, [])
     path = daemon.dir / "journal" / "0000000001.journal"
-    head = b"DRACDJNL" + struct.pack("<II", 3, 1)
+    head = b"DRACDJNL" + struct.pack("<II", 4, 1)
     path.write_bytes(head + struct.pack("<II", zlib.crc32(head, 1), 0))
     before = path.read_bytes()
     done = daemon.run()

@@ -2,6 +2,9 @@
 The wall clock is set, back and forth, and the host sleeps. Nobody may relay
 for longer than he was granted, nor for less: in the table, in the maps, and as
 far as an MTA that asks can tell. Time does not pass here, it is set (clocks.py).
+
+TORTURE=1 is the long form: restarts after every step end in both ways, and
+there are more of them.
 """
 
 import contextlib
@@ -29,6 +32,7 @@ ROUNDING_S = 1.2
 SHORT, LONG = 300, 1200
 V4, V6 = "192.0.2.1", "2001:db8::1"
 UNTOUCHED = "192.0.2.99"
+TORTURE = bool(os.environ.get("TORTURE"))
 KEY = {V6: "2001:db8:0:0:0:0:0:1"}  # one of its keys in the maps
 
 
@@ -207,10 +211,16 @@ def test_a_start_in_1970(host):
     host.ends_as_granted()
 
 
-@pytest.mark.parametrize("end", ["stop", "kill9"])
-@pytest.mark.parametrize("before, meanwhile, after", [
-    (-2 * HOUR, 0, 0), (2 * HOUR, 0, 0), (0, -2 * HOUR, 0), (0, 2 * HOUR, 0),
-    (HOUR, -3 * HOUR, HOUR), (-3 * HOUR, HOUR, 4 * HOUR)])
+ENDS = ("stop", "kill9")
+# Steps before the daemon ends, while it does not run, and after its start.
+RESTARTS = [
+    (-2 * HOUR, 0, 0), (2 * HOUR, 0, 0), (0, 2 * HOUR, 0), (0, -2 * HOUR, 0),
+    (HOUR, -3 * HOUR, HOUR), (-3 * HOUR, HOUR, 4 * HOUR)]
+
+
+@pytest.mark.parametrize("end, before, meanwhile, after", [
+    (end, *steps) for n, steps in enumerate(RESTARTS)
+    for m, end in enumerate(ENDS) if TORTURE or n % 2 == m])
 def test_restart(host, end, before, meanwhile, after):
     """The system goes on, so that a step is seen whenever it comes."""
     started(host)
@@ -247,7 +257,7 @@ def test_kill_between_steps(host):
     host.ends_as_granted()
 
 
-@pytest.mark.parametrize("end", ["stop", "kill9"])
+@pytest.mark.parametrize("end", ENDS)
 def test_another_start_of_the_system(host, end):
     """
     What the clock did meanwhile nobody knows. When it was set back, entries
@@ -255,7 +265,7 @@ def test_another_start_of_the_system(host, end):
     """
     started(host)
     ends = dict(host.ends)
-    for _ in range(4):
+    for _ in range(4 if TORTURE else 2):
         host.clock.sleep(60)
         host.add(UNTOUCHED, LONG)       # so that the time is known
         getattr(host.daemon, end)()
@@ -263,10 +273,9 @@ def test_another_start_of_the_system(host, end):
         host.clock.step(-HOUR)
         host.daemon.start()
         assert "behind the journal" in host.daemon.stderr
-        for address in ends:
-            host.ends[address] = ends[address]
+        host.ends.update(ends)
         host.check()
-    # 240 s are over; and it is known to the next one, whose clock is right
+    # that time is over; and it is known to the next one, whose clock is right
     host.clock.step(2 * HOUR)
     host.check()
     host.clock.reboot()
@@ -279,8 +288,9 @@ def test_no_start_makes_it_immortal(host):
     """A host without a clock that is started again and again."""
     host.clock.step(30 - host.clock.now())
     started(host)
-    for _ in range(8):
-        host.clock.sleep(SHORT / 5)
+    starts = 8 if TORTURE else 4
+    for _ in range(starts):
+        host.clock.sleep(1.6 * SHORT / starts)
         host.daemon.stop()
         host.clock.reboot()
         host.clock.step(30 - host.clock.now())
