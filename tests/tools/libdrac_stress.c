@@ -96,8 +96,7 @@ static void run_calls(void)
 		errx(1, "descriptors: %zu, then %zu", fds,
 		     entries_of("/proc/self/fd"));
 	if (threads_now() > threads)
-		errx(1, "threads: %zu, then %zu", threads,
-		     threads_now());
+		errx(1, "threads: %zu, then %zu", threads, threads_now());
 }
 
 /* ---- threads
