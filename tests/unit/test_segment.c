@@ -206,8 +206,7 @@ static void clean_bytes(void **state)
 	size_t len = segment_encode(out, NUMBER, &record);
 
 	(void)state;
-	assert_memory_equal(out + 8, "\xf4\xf3\xf2\xf1\xe4\xe3\xe2\xe1",
-			    8);
+	assert_memory_equal(out + 8, "\xf4\xf3\xf2\xf1\xe4\xe3\xe2\xe1", 8);
 	assert_int_equal(segment_decode(out, len, NUMBER, &back), len);
 	assert_true(back.expiry_s == record.expiry_s);
 	assert_int_equal(back.last_s, record.last_s);
