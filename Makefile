@@ -295,8 +295,7 @@ valgrind: test-deps
 	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/valgrind CFLAGS='-O1 -g -DMEMCHECK' tests-build
 	@$(PYTHON) tests/valgrind $(B)/valgrind $(MEMCHECK)
 
-# Threads of the library and of the daemon. Not what counts threads: the
-# sanitizer has one more.
+# Threads of the library and of the daemon.
 TSAN_UNIT  = journal journal_write libdrac_call log
 tsan: test-deps
 	tests/servers/fetch base
@@ -304,7 +303,7 @@ tsan: test-deps
 	    $(patsubst $(B)/%,$(B)/tsan/%,$(TOOLS) $(PRELOADS)) $(TSAN_UNIT:%=$(B)/tsan/unit/test_%)
 	@TSAN_OPTIONS='suppressions=$(CURDIR)/tests/tsan.supp print_suppressions=0' \
 	    DRACD_BUILD=$(B)/tsan $(PYTHON) tests/check \
-	    -k '(test_libdrac or test_life or test_v3 or test_disk_full) and not test_descriptors'
+	    -k 'test_libdrac or test_life or test_v3 or test_disk_full'
 
 # An hour of everything that a long life brings: SOAK_SECONDS=600 for less.
 SOAK_SECONDS ?= 3600

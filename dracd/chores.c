@@ -317,7 +317,7 @@ static int collect_survivors(struct chores *chores,
 	chores->untidy = false;
 	for (int looked = 0; looked < TIDY_LOOK && count < TIDY_SLICE;
 	     looked++) {
-		struct entry *entry;
+		struct entry *entry = NULL;
 		if (!(suspect ? look_for_suspect(chores, &entry)
 			      : look_for_survivor(chores, &entry)))
 			return count;

@@ -184,8 +184,9 @@ static bool open_peer(struct peer *peer)
 
 	if (peer->fd >= 0)
 		return true;
-	snprintf(un.sun_path, sizeof un.sun_path, "%s",
-		 socket_path[peer == &peers[MTA]]);
+	require(snprintf(un.sun_path, sizeof un.sun_path, "%s",
+			 socket_path[peer == &peers[MTA]]) <
+		(int)sizeof un.sun_path);
 	peer->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	require(peer->fd >= 0);
 	if (fcntl(peer->fd, F_SETFL, O_NONBLOCK) == 0 &&

@@ -5,34 +5,22 @@
  *
  *	libdrac_dlclose LIBRARY SERVER
  */
-#include <dirent.h>
 #include <dlfcn.h>
 #include <err.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "threads.h"
+
 enum { TICK_NS = 10000000, WAIT_S = 15 };
 
 typedef int dracauth_function(char *, unsigned long, char **);
 
-static size_t threads(void)
-{
-	DIR *dir = opendir("/proc/self/task");
-	size_t count = 0;
-
-	if (dir == NULL)
-		err(1, "/proc/self/task");
-	while (readdir(dir) != NULL)
-		count++;
-	closedir(dir);
-	return count;
-}
-
 int main(int argc, char **argv)
 {
 	const struct timespec tick = {.tv_nsec = TICK_NS};
-	size_t before = threads();
+	size_t before = threads_now() + THREADS_SANITIZER;
 	time_t end = time(NULL) + WAIT_S;
 	dracauth_function *function;
 	char *message = NULL;
@@ -47,12 +35,12 @@ int main(int argc, char **argv)
 	memcpy(&function, &symbol, sizeof function);
 	function(argv[2], 0x01020304, &message);
 	puts(message);
-	if (threads() == before)
+	if (threads_now() == before)
 		errx(1, "no lookup is under way");
 	dlclose(library);
-	while (threads() > before && time(NULL) < end)
+	while (threads_now() > before && time(NULL) < end)
 		nanosleep(&tick, NULL);
-	if (threads() > before)
+	if (threads_now() > before)
 		errx(1, "the lookup does not end");
 	puts("alone");
 	return 0;

@@ -366,10 +366,13 @@ static void a_twist_refuses_and_we_stay(void **state)
 	assert_true(pid >= 0);
 	if (pid == 0) {
 		struct access *access;
+		bool allowed;
 
 		resident = -1; /* libwrap: not known, what it begins with */
 		access = opened(true);
-		_exit(permitted(access, "10.1.2.3") ? 1 : REFUSED);
+		allowed = permitted(access, "10.1.2.3");
+		access_close(access);
+		_exit(allowed ? 1 : REFUSED);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));

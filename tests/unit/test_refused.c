@@ -22,8 +22,15 @@
 enum {
 	CALLS_MAX = 2000,
 	SERVED_MAX = 60 /* it may look for datagrams again and again */,
+#ifdef MEMCHECK
+	BUDGET_MS = 60000,
+	SHORT_MS = 3000,
+	EACH = 10 /* th call is refused: all of them take too long */
+#else
 	BUDGET_MS = 5000,
-	SHORT_MS = 300
+	SHORT_MS = 300,
+	EACH = 1
+#endif
 };
 
 static char conf[1024], server[512];
@@ -76,7 +83,9 @@ static pid_t caller(bool (*calls)(struct drac *))
 		well = calls(drac);
 		drac_close(drac);
 		kill(getppid(), SIGTERM);
-		_exit(!well);
+		/* Not _exit(): to memcheck this copy of the daemon is lost. */
+		execl(well ? "/bin/true" : "/bin/false", "", (char *)NULL);
+		_exit(1);
 	}
 	return child;
 }
@@ -149,7 +158,7 @@ static void each_call_of_a_start(void **state)
 
 	(void)state;
 	assert_int_equal(serve(add, 0), 0);
-	for (at = 1; at < CALLS_MAX; at++) {
+	for (at = 1; at < CALLS_MAX; at += EACH) {
 		struct daemon *daemon;
 		const char *said;
 		bool struck;
@@ -172,9 +181,10 @@ static void each_call_of_a_start(void **state)
 			fail_msg("%s, call %d: the next start", refused_call,
 				 at);
 	}
-	print_message("%d calls, %d starts given up\n", at - 1, unable);
+	print_message("each %d. of %d calls, %d starts given up\n", EACH,
+		      at - 1, unable);
 	assert_in_range(at, 50, CALLS_MAX - 1);
-	assert_in_range(unable, 20, at);
+	assert_in_range(unable, 20 / EACH, at);
 }
 
 static void each_call_of_a_server(void **state)
@@ -185,7 +195,7 @@ static void each_call_of_a_server(void **state)
 	(void)state;
 	assert_int_equal(serve(add, 0), 0);
 	budget_ms = SHORT_MS;
-	for (at = 1; at < SERVED_MAX; at++) {
+	for (at = 1; at < SERVED_MAX; at += EACH) {
 		int status = serve(try, at);
 
 		if (refused_call == NULL)
@@ -195,8 +205,8 @@ static void each_call_of_a_server(void **state)
 				 status);
 	}
 	budget_ms = BUDGET_MS;
-	print_message("%d calls\n", at - 1);
-	assert_in_range(at, 20, SERVED_MAX);
+	print_message("each %d. of %d calls\n", EACH, at - 1);
+	assert_in_range(at, 20, SERVED_MAX + EACH);
 }
 
 static int setup(void **state)

@@ -14,7 +14,11 @@
 enum {
 	TEXT_ROOM = 2048,
 	HOSTILE_LINES = 100, /* a tenth of a second */
+#ifdef MEMCHECK
+	HOSTILE_MAX_S = 600,
+#else
 	HOSTILE_MAX_S = 10,
+#endif
 	NOW_S = 1796083200, /* 1 December 2026, after all stamps */
 };
 
