@@ -115,7 +115,8 @@ def test_list_fits_the_terminal(three, width):
 def test_query(three):
     header, row = three.rows("query", "192.0.2.7")
     assert header[0] == "ADDRESS" and row[0] == "192.0.2.7"
-    assert three.rows("query", "-H", "::ffff:192.0.2.7") == [row]
+    (again,) = three.rows("query", "-H", "::ffff:192.0.2.7")
+    assert (again[0], again[2:]) == (row[0], row[2:])   # less time is left
     assert three.objects("query", "--json", "192.0.2.7")[0]["user"] == "alice b"
     assert three.well("query", "-q", "192.0.2.7") == ""
     done = three("query", "192.0.2.8")
