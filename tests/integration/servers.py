@@ -197,6 +197,8 @@ class Server:
 
     def kill(self, number=signal.SIGKILL):
         os.kill(self.pid, number)
+        if number == signal.SIGCONT:    # nsenter stops with its child
+            self.process.send_signal(number)
 
     def stop(self, number=signal.SIGTERM, timeout=10):
         """Ends it, by force if it must; returns the exit status."""
