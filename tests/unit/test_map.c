@@ -316,6 +316,42 @@ static size_t wanted_for(size_t keys)
 	return keys + keys / 32 + 16;
 }
 
+/*
+ * What is removed gives pages back in another order than they were taken in:
+ * what was known of the free list before is not believed any more.
+ */
+static void reserve_after_removals(void **state)
+{
+	enum { KEYS = 200, LEAF = 300, SLICE = 500 };
+	char key[16];
+	int count = 0;
+
+	(void)state;
+	config.capacity = 32768;
+	begin();
+	assert_int_equal(map_pregrow(map), 0);
+	assert_int_equal(map_reserve(map, KEYS), 0); /* counts */
+	while (reader_free_pages(PATH) > 40) {
+		for (int i = 0; i < SLICE; i++) {
+			snprintf(key, sizeof key, "%08d", count++);
+			assert_int_equal(map_put_key(map, key, 1900000000), 0);
+		}
+		assert_int_equal(map_sync(map), 0);
+	}
+	for (int i = 0; i < LEAF; i++) {
+		snprintf(key, sizeof key, "%08d", i);
+		assert_int_equal(map_remove_key(map, key, strlen(key)), 0);
+	}
+	assert_int_equal(map_sync(map), 0);
+	for (int round = 0; round < 3; round++) {
+		assert_int_equal(map_reserve(map, KEYS), 0);
+		if (round > 0) /* it has counted since */
+			assert_true(reader_free_pages(PATH) >= KEYS);
+	}
+	end();
+	assert_verifies(PATH);
+}
+
 /* It counts right: with exactly enough it leaves the file as it is. */
 static void reserve_counts_free_pages(void **state)
 {
@@ -490,6 +526,7 @@ int main(void)
 	    cmocka_unit_test_setup(pregrown, setup),
 	    cmocka_unit_test_setup(grows_into_blocks, setup),
 	    cmocka_unit_test_setup(reserve_counts_free_pages, setup),
+	    cmocka_unit_test_setup(reserve_after_removals, setup),
 	    cmocka_unit_test_setup(puts_do_not_grow, setup),
 	    cmocka_unit_test_setup(time_of_change, setup),
 	    cmocka_unit_test_setup(time_of_change_of_a_hash, setup),
