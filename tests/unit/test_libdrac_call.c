@@ -173,6 +173,7 @@ struct answerer {
 	bool stream;
 	char reply[MESSAGE_MAX]; /* behind the mark, if there is one */
 	size_t len;
+	size_t xid_at; /* 0: at the beginning, behind the mark */
 	pthread_t thread;
 };
 
@@ -180,14 +181,15 @@ static void *answer_thread(void *argument)
 {
 	struct answerer *a = argument;
 	size_t mark_len = a->stream ? MARK_SIZE : 0;
+	size_t xid_at = a->xid_at ? a->xid_at : mark_len;
 	char call[MESSAGE_MAX];
 	ssize_t got;
 
 	/* None comes when its time was over before it was sent. */
 	drac_wait(theirs, POLLIN, drac_now_ns() + CALL_MS * DRAC_NS_PER_MS);
 	got = recv(theirs, call, sizeof call, 0);
-	if (got > 0 && a->len >= mark_len + XID_SIZE)
-		memcpy(a->reply + mark_len, call + mark_len, XID_SIZE);
+	if (got > 0 && a->len >= xid_at + XID_SIZE)
+		memcpy(a->reply + xid_at, call + mark_len, XID_SIZE);
 	send(theirs, a->reply, a->len, MSG_NOSIGNAL);
 	if (a->stream)
 		shutdown(theirs, SHUT_WR);
@@ -254,6 +256,31 @@ static void every_answer(void **state)
 					 RPC_SUCCESS);
 			assert_int_equal(answer, status);
 		}
+}
+
+/* A reply to another call, and ours in two fragments, all at once. */
+static void records_that_come_together(void **state)
+{
+	static struct answerer a = {.stream = true};
+	drac_add_parm v4 = {.ip_addr = 1};
+	const struct drac_call call = add4(&v4);
+
+	(void)state;
+	put(&a, LAST_FRAGMENT | 2 * sizeof(uint32_t));
+	put(&a, 0);
+	put(&a, REPLY);
+	put(&a, XID_SIZE);
+	a.xid_at = a.len;
+	put(&a, 0);
+	put(&a, LAST_FRAGMENT | 6 * sizeof(uint32_t));
+	put(&a, REPLY);
+	put(&a, MSG_ACCEPTED);
+	put(&a, AUTH_NONE);
+	put(&a, 0);
+	put(&a, SUCCESS);
+	put(&a, ADD_SYSERR);
+	assert_int_equal(run(&call, &a, DRAC_NS_PER_S), RPC_SUCCESS);
+	assert_int_equal(answer, ADD_SYSERR);
 }
 
 /* A reply without a result is no result, whatever was there before. */
@@ -388,6 +415,7 @@ int main(void)
 	    cmocka_unit_test(classic_bytes),
 	    cmocka_unit_test(same_xid_again),
 	    cmocka_unit_test(every_answer),
+	    cmocka_unit_test(records_that_come_together),
 	    cmocka_unit_test(truncated_replies),
 	    cmocka_unit_test(changed_replies),
 	    cmocka_unit_test(deadline_is_past),

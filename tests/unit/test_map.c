@@ -442,6 +442,25 @@ static void time_of_change(void **state)
 	end();
 }
 
+/* A reader may have opened the file after a write that left its size. */
+static void time_of_growth_after_a_write(void **state)
+{
+	time_t opened, written;
+
+	(void)state;
+	begin();
+	opened = stat_of(PATH).st_mtime;
+	while (time(NULL) <= opened)
+		;
+	assert_int_equal(put("192.0.2.1", 1900000000), 0);
+	assert_int_equal(map_sync(map), 0);
+	written = stat_of(PATH).st_mtime;
+	assert_true(written > opened);
+	assert_int_equal(map_reserve(map, 300), 0);
+	assert_true(stat_of(PATH).st_mtime > written);
+	end();
+}
+
 /*
  * OpenSMTPD has copies of the pages until it sees another second. Many writes
  * in one do not move the time for ever; then it moves a second later.
@@ -529,6 +548,7 @@ int main(void)
 	    cmocka_unit_test_setup(reserve_after_removals, setup),
 	    cmocka_unit_test_setup(puts_do_not_grow, setup),
 	    cmocka_unit_test_setup(time_of_change, setup),
+	    cmocka_unit_test_setup(time_of_growth_after_a_write, setup),
 	    cmocka_unit_test_setup(time_of_change_of_a_hash, setup),
 	    cmocka_unit_test_setup(disk_is_full, setup),
 	};
