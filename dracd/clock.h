@@ -8,6 +8,15 @@
 #include <stdint.h>
 #include <time.h>
 
+enum { CLOCK_NS_PER_S = 1000000000 };
+
+static inline int64_t clock_ns(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return (int64_t)now.tv_sec * CLOCK_NS_PER_S + now.tv_nsec;
+}
+
 static inline int64_t clock_wall_s(void)
 {
 	struct timespec now;
@@ -17,17 +26,13 @@ static inline int64_t clock_wall_s(void)
 
 static inline int64_t clock_wall_ns(void)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return clock_ns(CLOCK_REALTIME);
 }
 
 /* Since the system was started, whether it slept or not. */
 static inline int64_t clock_running_ns(void)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return clock_ns(CLOCK_BOOTTIME);
 }
 
 /* The same moment after the wall clock was set by step_s. */
@@ -49,9 +54,7 @@ static inline uint32_t clock_fit(int64_t wall_s)
 
 static inline int64_t clock_monotonic_ns(void)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 /* To the tick of the kernel; cheap. */

@@ -37,7 +37,6 @@ enum {
 	 * their fdatasync; so many rounds at most.
 	 */
 	GATHER_ROUNDS = 8,
-	NS_PER_S = 1000000000,
 };
 
 struct daemon {
@@ -125,7 +124,8 @@ static void tick_ready(struct watch *watch, uint32_t events)
 	daemon->stats.journal_bytes = journal_bytes(daemon->journal);
 	daemon->stats.map_bytes = maps_bytes(daemon->maps);
 	daemon->stats.uptime_s =
-	    (uint64_t)((clock_running_ns() - daemon->started_ns) / NS_PER_S);
+	    (uint64_t)((clock_running_ns() - daemon->started_ns) /
+		       CLOCK_NS_PER_S);
 	notify_alive();
 }
 
@@ -146,9 +146,9 @@ static void arm_expiry(struct daemon *daemon)
 		return;
 	/* Our seconds may begin later than those of the wall clock, or sooner.
 	 */
-	int64_t wall_ns = next_s * NS_PER_S + daemon->timebase.ahead_ns;
-	struct itimerspec when = {.it_value.tv_sec = wall_ns / NS_PER_S,
-				  .it_value.tv_nsec = wall_ns % NS_PER_S};
+	int64_t wall_ns = next_s * CLOCK_NS_PER_S + daemon->timebase.ahead_ns;
+	struct itimerspec when = {.it_value.tv_sec = wall_ns / CLOCK_NS_PER_S,
+				  .it_value.tv_nsec = wall_ns % CLOCK_NS_PER_S};
 	if (timerfd_settime(daemon->expiry.fd,
 			    TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &when,
 			    NULL) == 0)

@@ -434,7 +434,7 @@ static void mend(struct journal *journal, unsigned failures)
 	journal->suspect = active(journal) - 1;
 	journal->failures = failures;
 	journal->mend_after_ns =
-	    clock_monotonic_ns() + MEND_INTERVAL_S * INT64_C(1000000000);
+	    clock_monotonic_ns() + MEND_INTERVAL_S * (int64_t)CLOCK_NS_PER_S;
 	log_write(LOG_WARNING, "journal could not be flushed to disk and is "
 			       "written anew");
 	check_suspect(journal);

@@ -109,13 +109,11 @@ static bool keys_add(struct mapdiff_keys *keys, const void *key, size_t len)
 
 /* ---- comparing -------------------------------------------------------- */
 
-enum { PAIRS = 16 }; /* looked up together, so that memory is waited for once */
-
 struct comparison {
 	struct table *table;
 	bool nul;
 	struct mapdiff_keys *wrong;
-	struct mapdiff_pair pair[PAIRS];
+	struct mapdiff_pair pair[TABLE_BATCH];
 	int pairs;
 };
 
@@ -204,7 +202,7 @@ static int compare_pair(void *context, const void *key, size_t key_len,
 	if (!mapdiff_read(pair, key, key_len, value, value_len, c->nul))
 		return keys_add(c->wrong, key, key_len) ? 0 : ENOMEM;
 	table_prefetch_bucket(c->table, &pair->address);
-	return ++c->pairs == PAIRS ? compare_pairs(c) : 0;
+	return ++c->pairs == TABLE_BATCH ? compare_pairs(c) : 0;
 }
 
 bool mapdiff_is_published(const struct entry *entry)

@@ -26,8 +26,6 @@ struct statement {
 	struct who *who; /* ours until the entry has it */
 };
 
-enum { BATCH = 16 }; /* looked up together, so that memory is waited for once */
-
 struct restoring {
 	const struct config *config;
 	struct table *table;
@@ -35,7 +33,7 @@ struct restoring {
 	int64_t now_s;
 	int64_t latest_s; /* the last time that the journal tells */
 	bool failed;      /* out of memory */
-	struct statement batch[BATCH];
+	struct statement batch[TABLE_BATCH];
 	int batched;
 };
 
@@ -136,7 +134,7 @@ static void restore_record(void *context, struct journal *journal,
 		journal_ref(journal, segment);
 	}
 	table_prefetch_bucket(restoring->table, &said->address);
-	if (++restoring->batched == BATCH)
+	if (++restoring->batched == TABLE_BATCH)
 		follow_all(restoring);
 }
 

@@ -62,8 +62,9 @@ void table_end_filling(struct table *table);
 /*
  * For many lookups in a row: called for all of them, one after the other, they
  * let the memory come while something else is done: the bucket, its first
- * entry, and the second one.
+ * entry, and the second one. TABLE_BATCH of them at a time are worth it.
  */
+enum { TABLE_BATCH = 16 };
 void table_prefetch_bucket(const struct table *table,
 			   const struct address *address);
 void table_prefetch_entry(const struct table *table,

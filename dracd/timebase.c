@@ -11,8 +11,6 @@
 
 #include "clock.h"
 
-static const int64_t second_ns = 1000000000;
-
 void timebase_boot(char boot[TIMEBASE_BOOT_MAX])
 {
 	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
@@ -26,7 +24,7 @@ void timebase_boot(char boot[TIMEBASE_BOOT_MAX])
 /* To the nearest: the clocks are not read in the same instant. */
 static int64_t whole_s(int64_t ns)
 {
-	return ns / second_ns + ns % second_ns / (second_ns / 2);
+	return ns / CLOCK_NS_PER_S + ns % CLOCK_NS_PER_S / (CLOCK_NS_PER_S / 2);
 }
 
 static int64_t apart_ns(void)
@@ -42,15 +40,15 @@ void timebase_begin(struct timebase *timebase)
 
 int64_t timebase_now_s(const struct timebase *timebase)
 {
-	return (clock_running_ns() + timebase->base_ns) / second_ns;
+	return (clock_running_ns() + timebase->base_ns) / CLOCK_NS_PER_S;
 }
 
 /* Whether it was set by so much that entries must follow. */
 static bool is_set(struct timebase *timebase)
 {
 	timebase->ahead_ns = apart_ns() - timebase->base_ns;
-	return timebase->ahead_ns >= second_ns ||
-	       timebase->ahead_ns <= -second_ns;
+	return timebase->ahead_ns >= CLOCK_NS_PER_S ||
+	       timebase->ahead_ns <= -CLOCK_NS_PER_S;
 }
 
 int64_t timebase_step(struct timebase *timebase)
@@ -60,8 +58,8 @@ int64_t timebase_step(struct timebase *timebase)
 	if (!set || !is_set(timebase))
 		return 0;
 	int64_t step_s = whole_s(timebase->ahead_ns);
-	timebase->base_ns += step_s * second_ns;
-	timebase->ahead_ns -= step_s * second_ns;
+	timebase->base_ns += step_s * CLOCK_NS_PER_S;
+	timebase->ahead_ns -= step_s * CLOCK_NS_PER_S;
 	return step_s;
 }
 
