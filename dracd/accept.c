@@ -94,22 +94,15 @@ static bool make_room(struct streams *streams)
 	return close_idlest(streams);
 }
 
-static struct address local_caller(int fd)
-{
-	struct ucred user = {.uid = UINT32_MAX}; /* nobody has it */
-	socklen_t len = sizeof(user);
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &user, &len);
-	return caller_local(user.uid);
-}
-
 static bool set_up(struct connection *connection, const struct sockaddr *peer)
 {
 	const int bytes = SEND_BUFFER;
 	int fd = connection->watch.fd;
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
 	if (connection->local) {
-		connection->local_allowed = access_unix_peer(fd);
-		connection->caller = local_caller(fd);
+		uid_t uid;
+		connection->local_allowed = access_unix_peer(fd, &uid);
+		connection->caller = caller_local(uid);
 		return true;
 	}
 	const int on = 1;

@@ -414,12 +414,14 @@ static bool peer_has_group(int fd, gid_t group)
 	return found;
 }
 
-bool access_unix_peer(int fd)
+bool access_unix_peer(int fd, uid_t *uid)
 {
-	struct ucred peer;
+	struct ucred peer = {.uid = UINT32_MAX}; /* nobody has it */
 	socklen_t len = sizeof peer;
+	int rc = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+	*uid = peer.uid;
+	if (rc != 0)
 		return false;
 	return peer.uid == 0 || peer.uid == geteuid() ||
 	       peer.gid == getegid() || peer_has_group(fd, getegid());

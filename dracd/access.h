@@ -65,8 +65,9 @@ const char *access_reading_denial(struct access *access,
 
 /*
  * A verdict for the peer of a connected AF_UNIX socket: root, the daemon's
- * own user, and members of its group (primary or supplementary).
+ * own user, and members of its group (primary or supplementary). uid: who that
+ * is; UINT32_MAX, which nobody has, when the kernel does not say.
  */
-bool access_unix_peer(int fd);
+bool access_unix_peer(int fd, uid_t *uid);
 
 #endif

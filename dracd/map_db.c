@@ -34,7 +34,8 @@ enum {
 	MAPPED_MAX = 10 * 1024 * 1024,
 	/* How far ahead of the clock a time of change may be. */
 	AHEAD_MAX_S = 3600,
-	FREE_KNOWN_MAX = 1024, /* pages; each counted is a page read */
+	/* Pages; each counted is a page read, by one add for all of them. */
+	FREE_KNOWN_MAX = 128,
 	/* What one overflow page holds: the page without its 26-byte header. */
 	OVERFLOW_BYTES = PAGE_SIZE - 26,
 	BULK_BYTES = 256 * 1024, /* read by one call of a walk */

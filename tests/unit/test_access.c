@@ -587,6 +587,7 @@ static void unix_peers_by_their_credentials(void **state)
 		pid_t pid = fork();
 		int conn, status;
 		bool verdict;
+		uid_t uid;
 
 		assert_true(pid >= 0);
 		if (pid == 0)
@@ -595,13 +596,13 @@ static void unix_peers_by_their_credentials(void **state)
 		assert_true(conn >= 0);
 		assert_int_equal(setegid(DAEMON_GID), 0);
 		assert_int_equal(seteuid(DAEMON_UID), 0);
-		verdict = access_unix_peer(conn);
+		verdict = access_unix_peer(conn, &uid);
 		assert_int_equal(seteuid(0), 0);
 		assert_int_equal(setegid(0), 0);
 		close(conn);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_int_equal(status, 0);
-		if (verdict != peers[i].permitted)
+		if (verdict != peers[i].permitted || uid != peers[i].uid)
 			fail_msg("peer %zu", i);
 	}
 	close(fd);
@@ -610,13 +611,16 @@ static void unix_peers_by_their_credentials(void **state)
 static void a_peer_of_my_own(void **state)
 {
 	int pair[2];
+	uid_t uid;
 
 	(void)state;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	assert_true(access_unix_peer(pair[0]));
+	assert_true(access_unix_peer(pair[0], &uid));
+	assert_int_equal(uid, geteuid());
 	close(pair[0]);
 	close(pair[1]);
-	assert_false(access_unix_peer(-1));
+	assert_false(access_unix_peer(-1, &uid));
+	assert_int_equal(uid, UINT32_MAX);
 }
 
 int main(void)
