@@ -374,7 +374,8 @@ void access_unsigned(struct access *access, struct origin *origin)
 	else if (ways & ~(unsigned)KNOWN)
 		origin->denial = "not by TCP, and dracd.allow demands tcp";
 	else
-		origin->denial = ACCESS_NOT_LISTED;
+		origin->denial =
+		    "not in dracd.allow or refused by hosts.allow, hosts.deny";
 }
 
 void access_signed(struct access *access, struct origin *origin)
