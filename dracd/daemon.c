@@ -5,7 +5,6 @@
 #include "daemon.h"
 
 #include <errno.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,7 +322,6 @@ static bool open_rooms(struct daemon *daemon)
 	if (daemon->maps == NULL)
 		return false;
 	grant_all(daemon->table);
-	malloc_trim(0); /* comparing a map takes a megabyte, serving does not */
 	if (daemon->config->max_addresses_per_user > 0 &&
 	    !table_know_users(daemon->table))
 		return false;

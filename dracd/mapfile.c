@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,8 @@ static int pregrow(struct map *map)
 	return 0;
 }
 
-static void mark_all_in_map(struct table *table)
+/* The map has become what the table says. */
+static void finish(struct table *table)
 {
 	uint32_t slots = table_slots(table);
 	for (uint32_t slot = 1; slot <= slots; slot++) {
@@ -119,6 +121,8 @@ static void mark_all_in_map(struct table *table)
 		if (entry != NULL && mapdiff_is_published(entry))
 			entry->flags |= ENTRY_IN_MAP;
 	}
+	/* Comparing and building take megabytes that serving does not. */
+	malloc_trim(0);
 }
 
 /* ---- opening ---------------------------------------------------------- */
@@ -236,7 +240,7 @@ struct map *mapfile_build(const struct map_config *config, struct table *table)
 		unlink(beside);
 		return NULL;
 	}
-	mark_all_in_map(table);
+	finish(table);
 	log_write(LOG_NOTICE, "map=%s built entries=%u", config->path,
 		  table_count(table));
 	return map;
@@ -273,7 +277,7 @@ struct map *mapfile_open(const struct map_config *config, struct table *table,
 	if (error == 0)
 		error = mend(map, table);
 	if (error == 0) {
-		mark_all_in_map(table);
+		finish(table);
 		return map;
 	}
 	map_close(map);
