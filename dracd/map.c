@@ -77,6 +77,14 @@ static int own(struct map *map, const char *path)
 	return error == EWOULDBLOCK || error == EACCES ? EBUSY : error;
 }
 
+int map_probe(const struct map_config *config)
+{
+	struct map map = {.kind = kind_of(config)};
+	int error = own(&map, config->path);
+	map_disown(&map);
+	return error;
+}
+
 static int open_file(const struct map_config *config, const char *path,
 		     enum map_access access, struct map **out)
 {

@@ -23,6 +23,8 @@ struct map;
 void map_library_init(void);
 const char *map_error(int error);
 
+/* EBUSY: another daemon has it, whatever state the file is in. */
+int map_probe(const struct map_config *config);
 /* Reads a closed file through: 0 when every page of it is as it should be. */
 int map_verify(const struct map_config *config);
 

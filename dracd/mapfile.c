@@ -269,7 +269,10 @@ struct map *mapfile_open(const struct map_config *config, struct table *table,
 	struct stat st;
 	if (stat(config->path, &st) != 0 && errno == ENOENT)
 		return mapfile_build(config, table);
-	int error = verify && st.st_size > 0 ? map_verify(config) : 0;
+	/* Else two daemons would take the file from each other for ever. */
+	int error = map_probe(config) == EBUSY ? EBUSY : 0;
+	if (error == 0 && verify && st.st_size > 0)
+		error = map_verify(config);
 	if (error == 0)
 		error = map_open(config, &map);
 	if (error == 0)

@@ -176,6 +176,21 @@ def test_second_instance_is_refused(dracd, shared):
     check(first, expected)
 
 
+def test_damaged_map_of_another_daemon(dracd):
+    """Built anew by a second one, they would take it from each other."""
+    first = dracd().start()
+    expected = fill(first)
+    garbage(first.map_path)
+    second = dracd("second", maps=first.maps)
+    done = second.run()
+    assert done.returncode != 0
+    assert "another dracd is running with it" in done.stderr
+    assert not os.path.exists(first.map_path + ".damaged")
+    first.kill9()
+    first.start()
+    check(first, expected)
+
+
 # ---- what it finds at start -------------------------------------------------
 
 def load_map(path, kind, pairs):
