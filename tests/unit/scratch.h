@@ -7,6 +7,7 @@
 
 #include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +68,34 @@ static inline void scratch_write_bytes(const char *path, const void *bytes,
 static inline void scratch_write(const char *path, const char *text)
 {
 	scratch_write_bytes(path, text, strlen(text));
+}
+
+/* The whole file; the caller's to free. */
+static inline uint8_t *scratch_read_bytes(const char *path, size_t *len)
+{
+	FILE *f = fopen(path, "r");
+	struct stat st;
+	uint8_t *bytes;
+
+	assert_non_null(f);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	*len = (size_t)st.st_size;
+	bytes = malloc(*len + 1);
+	assert_non_null(bytes);
+	assert_int_equal(fread(bytes, 1, *len, f), *len);
+	fclose(f);
+	return bytes;
+}
+
+/* No file may become longer than this; -1: as before. */
+static inline void limit_file_size(off_t bytes)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes < 0 ? limit.rlim_max : (rlim_t)bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 /* From here to capture_end() standard error goes to memory. */
