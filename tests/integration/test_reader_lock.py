@@ -4,7 +4,6 @@ addresses are refused in time, refreshes are taken.
 """
 
 import contextlib
-import fcntl
 import threading
 import time
 
@@ -17,14 +16,6 @@ HOLD_S = 10
 BOUND_S = 1.0       # DESIGN.md section 8: 500 ms, and a busy machine
 EARLY_S = 0.3
 PROMPT_S = 0.3
-
-
-@contextlib.contextmanager
-def reader(daemon):
-    with open(daemon.map_path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
-        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 class Prober(threading.Thread):
@@ -70,7 +61,7 @@ def test_reader_holds_the_lock(dracd, figures):
         assert client.add1("192.0.2.1") == ADD_SUCCESS
     refused, times = [], []
     with Prober(daemon) as prober, daemon.client(timeout=5) as client:
-        with reader(daemon):
+        with daemon.map_locked():
             begin = time.monotonic()
             while time.monotonic() < begin + HOLD_S:
                 address = "198.51.100.%d" % len(refused)
@@ -102,7 +93,7 @@ def test_short_hold_costs_only_time(dracd):
     """An add that waits for a reader of 0.2 s succeeds after it."""
     daemon = dracd().start()
     with daemon.client() as client, daemon.client("tcp") as other:
-        with reader(daemon):
+        with daemon.map_locked():
             begin = time.monotonic()
             client.carrier.send(rpcraw.call(1, rpcraw.ADD,
                                             rpcraw.v1_args("192.0.2.7")))
@@ -118,7 +109,7 @@ def test_stop_while_a_reader_holds(dracd, waiting):
     daemon = dracd().start()
     with daemon.client() as client:
         assert client.add1("192.0.2.1") == ADD_SUCCESS
-        with reader(daemon):
+        with daemon.map_locked():
             if waiting:
                 client.carrier.send(rpcraw.call(
                     1, rpcraw.ADD, rpcraw.v1_args("192.0.2.7")))
