@@ -207,7 +207,7 @@ static inline int journal_setup(void **state)
 {
 	(void)state;
 	journal = NULL;
-	nftw(JOURNAL_DIR, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(JOURNAL_DIR);
 	return mkdir(JOURNAL_DIR, 0700);
 }
 

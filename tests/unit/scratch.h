@@ -5,7 +5,6 @@
 #ifndef TESTS_SCRATCH_H
 #define TESTS_SCRATCH_H
 
-#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,6 +20,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "remove_tree.h"
 
 enum { SCRATCH_TEXT_MAX = 64 * 1024 };
 
@@ -39,20 +40,10 @@ static inline int scratch_setup(void **state)
 	return mkdtemp(scratch_dir) == NULL || chdir(scratch_dir) != 0;
 }
 
-static inline int scratch_remove(const char *path, const struct stat *st,
-				 int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static inline int scratch_teardown(void **state)
 {
 	(void)state;
-	return chdir("/") != 0 ||
-	       nftw(scratch_dir, scratch_remove, 8, FTW_DEPTH | FTW_PHYS) != 0;
+	return chdir("/") != 0 || remove_tree(scratch_dir) != 0;
 }
 
 static inline void scratch_write_bytes(const char *path, const void *bytes,

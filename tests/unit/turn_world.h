@@ -84,7 +84,7 @@ static inline void world_end(void)
 
 static inline int world_setup_at(const char *first, const char *second)
 {
-	nftw(journal_path, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(journal_path);
 	mkdir(journal_path, 0700);
 	snprintf(map_path_1, sizeof map_path_1, "%s", first);
 	snprintf(map_path_2, sizeof map_path_2, "%s", second);
