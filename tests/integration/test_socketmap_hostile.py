@@ -40,8 +40,8 @@ def somebody(uid):
 @pytest.mark.parametrize("junk", [
     b"GET / HTTP/1.1\r\n\r\n", b"drac 192.0.2.1\n", b"014:drac 192.0.2.1,",
     b"14:drac 192.0.2.1;", b"13:drac 192.0.2.1,", b"%d:" % (REQUEST_MAX + 1),
-    b"9" * 100, b":", b"-1:x,", rpcraw.record(rpcraw.call(1, rpcraw.NULL)),
-    bytes(2000)], ids=lambda junk: repr(junk[:12]))
+    b"9" * 100, b":", b"-1:x,", bytes(2000),
+    rpcraw.record(rpcraw.call(1, rpcraw.NULL, xid=1))], ids=lambda junk: repr(junk[:12]))
 def test_junk(daemon, place, junk):
     """Answered up to there, closed, counted; nobody else notices."""
     daemon.start()
