@@ -4,11 +4,11 @@ addresses are refused in time, refreshes are taken.
 """
 
 import contextlib
-import threading
 import time
 
 import pytest
 
+import load
 import rpcraw
 from rpcraw import ADD_SUCCESS, ADD_SYSERR, OK
 
@@ -18,13 +18,13 @@ EARLY_S = 0.3
 PROMPT_S = 0.3
 
 
-class Prober(threading.Thread):
+class Prober(load.Beside):
     """Null calls, queries and refreshes all the time; the worst of each."""
 
     def __init__(self, daemon):
         super().__init__()
         self.client = daemon.client("tcp", timeout=20)
-        self.worst, self.failed, self.over = {}, [], threading.Event()
+        self.worst, self.failed = {}, []
 
     def probe(self, name, right, function, *args):
         begin = time.monotonic()
@@ -45,14 +45,6 @@ class Prober(threading.Thread):
                            "192.0.2.1")
                 self.probe("refresh", lambda r: r == ADD_SUCCESS,
                            client.add1, "192.0.2.1")
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.over.set()
-        self.join()
 
 
 def test_reader_holds_the_lock(dracd, figures):
