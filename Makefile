@@ -177,7 +177,7 @@ $(B)/unit/%: tests/unit/%.c $(ROOM_OBJ) $(COMMON_OBJ) $(B)/libdrac.a
 	    $(B)/libdrac.a $(DRACD_LIBS) $(shell $(PKG_CONFIG) --libs cmocka zlib)
 # Real PAM loads the module, here a sanitized one, whose sanitizer has to find
 # libtirpc when the program starts.
-$(B)/unit/test_pam_drac: tests/unit/test_pam_drac.c $(B)/pam_drac.so
+$(B)/unit/test_pam_%: tests/unit/test_pam_%.c $(B)/pam_drac.so
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< -lpam -lpthread \
 	    -Wl,--no-as-needed $(LIBDRAC_LIBS) $(shell $(PKG_CONFIG) --libs cmocka)
@@ -296,7 +296,7 @@ valgrind: test-deps
 	@$(PYTHON) tests/valgrind $(B)/valgrind $(MEMCHECK)
 
 # Threads of the library and of the daemon.
-TSAN_UNIT  = journal journal_write libdrac_call log
+TSAN_UNIT  = journal journal_segments journal_write libdrac_call log
 tsan: test-deps
 	tests/servers/fetch base
 	@$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/tsan SAN=thread all \

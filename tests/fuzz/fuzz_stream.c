@@ -23,6 +23,7 @@
 #include "drac_prot.h"
 #include "loop.h"
 #include "rpc.h"
+#include "script.h"
 #include "socketmap.h"
 #include "stream.h"
 #include "world.h"
@@ -350,15 +351,13 @@ static void finish(void)
 	world_expire_all();
 }
 
-static void operate(uint8_t code, const uint8_t **data, size_t *size)
+static void operate(struct script *script)
 {
+	uint8_t code = script_byte(script), arg = script_byte(script);
 	struct peer *peer = &peers[code % PEERS];
-	uint8_t arg = 0;
+	const uint8_t *bytes;
+	size_t len = arg;
 
-	if (*size > 0) {
-		arg = *(*data)++;
-		--*size;
-	}
 	switch ((enum operation)(code / PEERS % 8)) {
 	case CALL_:
 		if (peer == &peers[MTA])
@@ -367,11 +366,8 @@ static void operate(uint8_t code, const uint8_t **data, size_t *size)
 			put_call(peer, arg);
 		break;
 	case RAW:
-		if (arg > *size)
-			arg = (uint8_t)*size;
-		put(peer, *data, arg);
-		*data += arg;
-		*size -= arg;
+		bytes = script_bytes(script, &len);
+		put(peer, bytes, len);
 		break;
 	case SEND:
 		send_some(peer, arg == 0 ? SENT_MAX : arg);
@@ -399,25 +395,22 @@ static void operate(uint8_t code, const uint8_t **data, size_t *size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct script script = {data, size};
+
 	if (size < 1)
 		return 0;
 	if (loop == NULL)
 		begin();
-	config.max_connections = *data & FEW_CONNECTIONS ? 2 : 64;
+	config.max_connections =
+	    script_byte(&script) & FEW_CONNECTIONS ? 2 : 64;
 	config.max_connections_per_address = config.max_connections;
 	next_xid = 1;
 	for (int i = 0; i < PEERS; i++) {
 		peers[i].fd = -1;
 		forget(&peers[i]);
 	}
-	data++;
-	size--;
-	while (size > 0) {
-		uint8_t code = *data++;
-
-		size--;
-		operate(code, &data, &size);
-	}
+	while (script.left > 0)
+		operate(&script);
 	finish();
 	return 0;
 }

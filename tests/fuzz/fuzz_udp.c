@@ -19,6 +19,7 @@
 #include "drac_prot.h"
 #include "loop.h"
 #include "rpc.h"
+#include "script.h"
 #include "udp.h"
 #include "world.h"
 
@@ -185,15 +186,13 @@ static void pass(void)
 			check_answer(&peers[i], reply, (size_t)n);
 }
 
-static void operate(uint8_t code, const uint8_t **data, size_t *size)
+static void operate(struct script *script)
 {
+	uint8_t code = script_byte(script), arg = script_byte(script);
 	struct peer *peer = &peers[code % PEERS];
-	uint8_t arg = 0;
+	const uint8_t *bytes;
+	size_t len = arg;
 
-	if (*size > 0) {
-		arg = *(*data)++;
-		--*size;
-	}
 	switch ((enum operation)(code / PEERS % 4)) {
 	case CALL_:
 		/* So many of them, for the end of a batch. */
@@ -201,11 +200,8 @@ static void operate(uint8_t code, const uint8_t **data, size_t *size)
 			send_call(peer, (uint8_t)(arg + i));
 		break;
 	case RAW:
-		if (arg > *size)
-			arg = (uint8_t)*size;
-		send_one(peer, *data, arg, false);
-		*data += arg;
-		*size -= arg;
+		bytes = script_bytes(script, &len);
+		send_one(peer, bytes, len, false);
 		break;
 	case PASS:
 		world_ahead_ms += arg * PASS_UNIT_MS;
@@ -219,17 +215,15 @@ static void operate(uint8_t code, const uint8_t **data, size_t *size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct script script = {data, size};
+
 	if (loop == NULL)
 		begin();
 	next_xid = 1;
 	for (int i = 0; i < PEERS; i++)
 		peers[i].count = 0;
-	while (size > 0) {
-		uint8_t code = *data++;
-
-		size--;
-		operate(code, &data, &size);
-	}
+	while (script.left > 0)
+		operate(&script);
 	flock(map_fd, LOCK_UN);
 	for (int i = 0; i < PASSES_MAX; i++)
 		pass();

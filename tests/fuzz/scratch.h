@@ -5,10 +5,11 @@
 #ifndef TESTS_FUZZ_SCRATCH_H
 #define TESTS_FUZZ_SCRATCH_H
 
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+
+#include "../unit/remove_tree.h"
 
 static char scratch_dir[128];
 
@@ -22,18 +23,9 @@ static inline void require_broken(const char *file, int line, const char *what)
 	abort();
 }
 
-static inline int scratch_remove(const char *path, const struct stat *st,
-				 int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static inline void scratch_end(void)
 {
-	nftw(scratch_dir, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(scratch_dir);
 }
 
 static inline void scratch_begin(void)

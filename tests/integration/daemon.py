@@ -264,6 +264,14 @@ class Dracd:
             return lmdb_map.read(self.root + path)
         return read_map(self.root + path, str(self.dir / "map.copy"))
 
+    @contextlib.contextmanager
+    def map_locked(self):
+        """As long as an MTA that reads the map has it locked."""
+        with open(self.map_path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            yield
+            fcntl.flock(file, fcntl.LOCK_UN)
+
     def client(self, transport="udp", source=None, host="127.0.0.1",
                timeout=2.0):
         if transport == "unix":

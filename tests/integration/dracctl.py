@@ -11,8 +11,10 @@ import subprocess
 import termios
 import threading
 
-import daemon
+import pytest
+
 import rpcraw
+from daemon import SANITIZER
 
 USAGE, DATAERR, NOINPUT, UNAVAILABLE, IOERR, NOPERM = 64, 65, 66, 69, 74, 77
 TIMEOUT_S = 60
@@ -33,7 +35,7 @@ class Ctl:
             self.command(*args), input=text, stdout=stdout,
             stderr=subprocess.PIPE, encoding="utf-8", timeout=TIMEOUT_S,
             stdin=subprocess.DEVNULL if text is None else None, check=False)
-        assert not daemon.SANITIZER.search(done.stderr), done.stderr
+        assert not SANITIZER.search(done.stderr), done.stderr
         return done
 
     def well(self, *args, **options):
@@ -108,3 +110,25 @@ class Hostile(threading.Thread):
                     message[:4] + struct.pack(">IIIII", 1, 0, 0, 0, 0) +
                     self.answers[procedure]))
                 file.flush()
+
+
+# ---- fixtures --------------------------------------------------------------
+
+@pytest.fixture
+def daemon(dracd):
+    return dracd().start()
+
+
+@pytest.fixture
+def ctl(build, daemon):
+    return Ctl(build, "unix:" + daemon.unix)
+
+
+@pytest.fixture
+def three(ctl):
+    """Three entries; the last added is the first to expire."""
+    ctl.well("add", "192.0.2.7", "--for", "2h", "--user", "alice b",
+             "--service", "imap")
+    ctl.well("add", "2001:db8::1", "--for", "30m", "--user", "bob")
+    ctl.well("add", "192.0.2.130", "--for=90", "--user", "Zoë")
+    return ctl

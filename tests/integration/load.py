@@ -1,8 +1,12 @@
-"""load: runs the load generators of tests/tools and reads their JSON."""
+"""
+load: runs the load generators of tests/tools and reads their JSON; and threads
+that do something all the while.
+"""
 
 import contextlib
 import json
 import subprocess
+import threading
 
 ADDRESS_BASE = 0x40000000
 ADDRESS_MASK = 0x7ffffff
@@ -70,3 +74,19 @@ def running(line):
 def run(*args, **options):
     with running(command(*args, **options)) as generator:
         return generator.result()
+
+
+class Beside(threading.Thread):
+    """Runs beside a `with` block, until `over` is set at its end."""
+
+    def __init__(self):
+        super().__init__()
+        self.over = threading.Event()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.over.set()
+        self.join()

@@ -1,6 +1,6 @@
 """
 signing: signed calls, made by hand from what libdrac/sign.h says, with
-whatever is wrong in them that a test wants.
+whatever is wrong in them that a test wants; and a daemon that demands them.
 """
 
 import hashlib
@@ -9,12 +9,16 @@ import os
 import struct
 import time
 
+import pytest
+
 import rpcraw
 
 FLAVOR = 0x20d7ac01
 WINDOW_S = 300
 NAME, SECRET = "pop1", "vT3Qk0yZl8eW5m1sXr9uB7cN4hJ6gPaD"
 REJECTEDCRED, BADCRED, BADVERF, REJECTEDVERF = 2, 1, 3, 4
+BOTH = pytest.mark.parametrize("transport", ["udp", "tcp"])
+PLACES = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 
 
 def mac(key, data):
@@ -91,3 +95,24 @@ def give_keys(daemon, **files):
         daemon.write_config = write_config
     daemon.keys = files
     return daemon
+
+
+@pytest.fixture
+def keyed(dracd, tmp_path):
+    """A running daemon: 127.0.0.1 and ::1 must sign with key pop1."""
+    daemon = dracd()
+    give_keys(daemon, pop1=write_key(tmp_path / "pop1.key"),
+                      other=write_key(tmp_path / "other.key",
+                                              "x" * 40))
+    daemon.allow.write_text("127.0.0.1 key=pop1\n::1 key=pop1\n"
+                            "127.0.0.2\n"
+                            "127.0.0.3 tcp\n"
+                            "host 127.0.0.4 key=pop1 tcp\n"
+                            "255.255.255.255 127.0.0.5 tcp key=other\n"
+                            "127.0.0.6 key=other\n127.0.0.6/32 tcp\n")
+    return daemon.start()
+
+
+def listed(daemon):
+    with daemon.client("unix") as client:
+        return set(client.table())

@@ -7,8 +7,6 @@ TORTURE=1 is the long form: restarts after every step end in both ways, and
 there are more of them.
 """
 
-import contextlib
-import fcntl
 import os
 import pathlib
 import random
@@ -21,8 +19,8 @@ import signing
 from clocks import Clock
 from daemon import wait_for
 from rpcraw import ADD_SYSERR, NOTFOUND, OK
-from test_socketmap import NOTFOUND as NO_ENTRY
-from test_socketmap import Mta
+from socketmap import NOTFOUND as NO_ENTRY
+from socketmap import Mta
 
 HOUR = 3600
 # From when it is to when it has been seen: once a second, on a busy machine.
@@ -316,15 +314,6 @@ def test_a_clock_ahead_at_the_start(host):
     host.ends_as_granted()
 
 
-@contextlib.contextmanager
-def reader(daemon):
-    """It has the map locked, as MTAs do while they read."""
-    with open(daemon.map_path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 @pytest.mark.parametrize("in_time", [True, False])
 def test_while_a_turn_is_held(host, step, in_time):
@@ -341,7 +330,7 @@ def test_while_a_turn_is_held(host, step, in_time):
     threads = [threading.Thread(target=add, args=item)
                for item in held.items()]
     begin = host.clock.running()
-    with reader(host.daemon):
+    with host.daemon.map_locked():
         for thread in threads:
             thread.start()
         with host.daemon.client("unix") as client:

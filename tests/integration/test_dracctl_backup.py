@@ -6,23 +6,13 @@ import time
 import pytest
 
 import dracctl
-from dracctl import DATAERR, NOINPUT, NOPERM, UNAVAILABLE
+from dracctl import DATAERR, NOINPUT, NOPERM, UNAVAILABLE, ctl, daemon
 
 NOW = int(time.time())
 LATER = NOW + 3600
 HEADER = "# dracctl export 1\n"
 NAMES = ["alice", "al ice", "DOMAIN\\bob", "\"quoted\"", "Zoë", "# end", "",
          "=x,y;|z", "u" * 255]
-
-
-@pytest.fixture
-def daemon(dracd):
-    return dracd().start()
-
-
-@pytest.fixture
-def ctl(build, daemon):
-    return dracctl.Ctl(build, "unix:" + daemon.unix)
 
 
 def tally(added=0, expired=0, refused=0, unreadable=0):

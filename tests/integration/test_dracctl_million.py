@@ -7,7 +7,6 @@ a fifth of that, and memory is not judged.
 import json
 import pathlib
 import subprocess
-import threading
 import time
 
 import pytest
@@ -77,31 +76,23 @@ def expiries(path):
         return [json.loads(line)["expiry"] for line in file]
 
 
-class Adds(threading.Thread):
+class Adds(load.Beside):
     """New addresses, one after the other, each with what it took."""
 
     def __init__(self, daemon):
         super().__init__()
         self.client = daemon.client("unix", timeout=5.0)
-        self.took_s, self.refused, self.stop = [], 0, threading.Event()
+        self.took_s, self.refused = [], 0
 
     def run(self):
-        while not self.stop.wait(PAUSE_S):
-            address = "10.%d.%d.%d" % (len(self.took_s) >> 16,
-                                       len(self.took_s) >> 8 & 255,
-                                       len(self.took_s) & 255)
-            begin = time.monotonic()
-            self.refused += self.client.add3(address, 60)[0] != rpcraw.OK
-            self.took_s.append(time.monotonic() - begin)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.stop.set()
-        self.join()
-        self.client.carrier.close()
+        with self.client as client:
+            while not self.over.wait(PAUSE_S):
+                address = "10.%d.%d.%d" % (len(self.took_s) >> 16,
+                                           len(self.took_s) >> 8 & 255,
+                                           len(self.took_s) & 255)
+                begin = time.monotonic()
+                self.refused += client.add3(address, 60)[0] != rpcraw.OK
+                self.took_s.append(time.monotonic() - begin)
 
 
 def test_list_of_a_million(build, full, tmp_path, figures):

@@ -18,9 +18,10 @@ import pytest
 import hostile
 import load
 import rpcraw
-from daemon import free_port, hanging, wait_for
+from daemon import hanging, wait_for
 from hostile import is_closed as closed
 from namespace import Namespace
+from socketmap import NOTFOUND, daemon
 
 SECONDS = float(os.environ.get("HOSTILE_SECONDS", "0.3"))
 BOUND_US = 2e6      # the budget of libdrac; a datagram is sent every 250 ms
@@ -28,7 +29,6 @@ PACE = 500          # calls a second of a caller who is well-behaved
 IDLE_CONNECTIONS = 5000
 FLOOD_RATE = 200000
 FORBIDDEN = "127.0.0.9"
-NOTFOUND = b"9:NOTFOUND ,"
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
 
@@ -142,16 +142,6 @@ ATTACKS = {
     "pipeline of lookups": lambda d: hostile.pipelines(
         d.lookup, hostile.LOOKUP, len(NOTFOUND)),
 }
-
-
-@pytest.fixture
-def daemon(dracd):
-    """With lookups by unix and TCP, too; not started."""
-    made = dracd()
-    made.lookup_tcp = ("127.0.0.1", free_port())
-    made.settings["lookup"] = ["unix:" + made.lookup,
-                               "tcp:127.0.0.1:%d" % made.lookup_tcp[1]]
-    return made
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -4,12 +4,11 @@ addresses are refused in time, refreshes are taken.
 """
 
 import contextlib
-import fcntl
-import threading
 import time
 
 import pytest
 
+import load
 import rpcraw
 from rpcraw import ADD_SUCCESS, ADD_SYSERR, OK
 
@@ -19,21 +18,13 @@ EARLY_S = 0.3
 PROMPT_S = 0.3
 
 
-@contextlib.contextmanager
-def reader(daemon):
-    with open(daemon.map_path, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
-        fcntl.flock(file, fcntl.LOCK_UN)
-
-
-class Prober(threading.Thread):
+class Prober(load.Beside):
     """Null calls, queries and refreshes all the time; the worst of each."""
 
     def __init__(self, daemon):
         super().__init__()
         self.client = daemon.client("tcp", timeout=20)
-        self.worst, self.failed, self.over = {}, [], threading.Event()
+        self.worst, self.failed = {}, []
 
     def probe(self, name, right, function, *args):
         begin = time.monotonic()
@@ -55,14 +46,6 @@ class Prober(threading.Thread):
                 self.probe("refresh", lambda r: r == ADD_SUCCESS,
                            client.add1, "192.0.2.1")
 
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.over.set()
-        self.join()
-
 
 def test_reader_holds_the_lock(dracd, figures):
     daemon = dracd().start()
@@ -70,7 +53,7 @@ def test_reader_holds_the_lock(dracd, figures):
         assert client.add1("192.0.2.1") == ADD_SUCCESS
     refused, times = [], []
     with Prober(daemon) as prober, daemon.client(timeout=5) as client:
-        with reader(daemon):
+        with daemon.map_locked():
             begin = time.monotonic()
             while time.monotonic() < begin + HOLD_S:
                 address = "198.51.100.%d" % len(refused)
@@ -102,7 +85,7 @@ def test_short_hold_costs_only_time(dracd):
     """An add that waits for a reader of 0.2 s succeeds after it."""
     daemon = dracd().start()
     with daemon.client() as client, daemon.client("tcp") as other:
-        with reader(daemon):
+        with daemon.map_locked():
             begin = time.monotonic()
             client.carrier.send(rpcraw.call(1, rpcraw.ADD,
                                             rpcraw.v1_args("192.0.2.7")))
@@ -118,7 +101,7 @@ def test_stop_while_a_reader_holds(dracd, waiting):
     daemon = dracd().start()
     with daemon.client() as client:
         assert client.add1("192.0.2.1") == ADD_SUCCESS
-        with reader(daemon):
+        with daemon.map_locked():
             if waiting:
                 client.carrier.send(rpcraw.call(
                     1, rpcraw.ADD, rpcraw.v1_args("192.0.2.7")))

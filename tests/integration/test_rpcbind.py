@@ -4,11 +4,11 @@ same, registers within a minute, and takes its registrations back at exit.
 """
 
 import struct
-import threading
 import time
 
 import pytest
 
+import load
 import rpcraw
 from daemon import wait_for
 from rpcraw import ADD_SUCCESS
@@ -72,13 +72,12 @@ def all_registered(space, daemon):
     return {n for v, n in found if v == 1} >= {"udp", "tcp", "udp6", "tcp6"}
 
 
-class Adder(threading.Thread):
+class Adder(load.Beside):
     """Adds all the time; worst: seconds of the longest."""
 
     def __init__(self, daemon):
         super().__init__()
         self.daemon, self.worst, self.failed = daemon, 0.0, []
-        self.over = threading.Event()
 
     def run(self):
         with self.daemon.client("unix", timeout=20) as client:
@@ -91,14 +90,6 @@ class Adder(threading.Thread):
                     self.failed.append(number)
                 self.worst = max(self.worst, time.monotonic() - begin)
                 self.over.wait(0.002)
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc):
-        self.over.set()
-        self.join()
 
 
 def test_absent_started_killed_stopped(daemon, space, figures):

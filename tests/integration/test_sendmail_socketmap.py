@@ -14,7 +14,7 @@ import daemon
 import installed
 import sendmail
 import servers
-from ways import FAMILIES, LISTED, LISTED6, STRANGER, STRANGER6
+from ways import FAMILIES, LISTED, LISTED6, STRANGER
 
 SNIPPET = servers.TOP / "mta/sendmail-socketmap.mc"
 WAIT_S = 3          # -d3

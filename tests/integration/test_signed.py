@@ -1,16 +1,12 @@
 """
-Signed calls: what is taken, what is refused, and what is signed in return.
-Calls are made by hand (signing.py) or by libdrac; servers are dracd or, where
-they have to lie, a thread of this test.
+Signed calls, made by hand: what is taken, what is refused, what is signed in
+return; and the keys that dracd reads. Libdrac's own: test_signed_libdrac.py.
 """
 
 import contextlib
 import os
 import re
-import socket
 import struct
-import subprocess
-import threading
 import time
 
 import pytest
@@ -19,28 +15,10 @@ import rpcraw
 import signing
 from daemon import wait_for
 from rpcraw import ADD_PERM, ADD_SUCCESS
-from signing import NAME, SECRET, WINDOW_S
+from signing import BOTH, NAME, PLACES, SECRET, WINDOW_S, keyed, listed
 
 EX_CONFIG = 78
 ARGS = rpcraw.v1_args("192.0.2.1")
-BOTH = pytest.mark.parametrize("transport", ["udp", "tcp"])
-PLACES = pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-
-
-@pytest.fixture
-def keyed(dracd, tmp_path):
-    """A running daemon: 127.0.0.1 and ::1 must sign with key pop1."""
-    daemon = dracd()
-    signing.give_keys(daemon, pop1=signing.write_key(tmp_path / "pop1.key"),
-                      other=signing.write_key(tmp_path / "other.key",
-                                              "x" * 40))
-    daemon.allow.write_text("127.0.0.1 key=pop1\n::1 key=pop1\n"
-                            "127.0.0.2\n"
-                            "127.0.0.3 tcp\n"
-                            "host 127.0.0.4 key=pop1 tcp\n"
-                            "255.255.255.255 127.0.0.5 tcp key=other\n"
-                            "127.0.0.6 key=other\n127.0.0.6/32 tcp\n")
-    return daemon.start()
 
 
 def carried(daemon, message, transport="udp", host="127.0.0.1", source=None,
@@ -57,11 +35,6 @@ def why(reply):
     if not parsed.denied or parsed.stat != rpcraw.AUTH_ERROR:
         return None
     return struct.unpack(">I", parsed.body)[0]
-
-
-def listed(daemon):
-    with daemon.client("unix") as client:
-        return set(client.table())
 
 
 # ---- good ones ----------------------------------------------------------------
@@ -180,18 +153,18 @@ def flip(message, at):
 def test_every_altered_byte(keyed, transport):
     """No byte of a signed call can be another one, or be missing."""
     message, _ = signing.call(1, 1, ARGS)
-    with daemon_untouched(keyed):
-        for at in range(len(message)):
-            with contextlib.suppress(rpcraw.NoAnswer, rpcraw.Closed):
-                # Lengths and types may make it no call at all: no answer.
-                reply = carried(keyed, flip(message, at), transport,
-                                timeout=0.05)
-                assert not success(reply), "byte %d" % at
-        for size in range(0, len(message), 4):
-            with contextlib.suppress(rpcraw.NoAnswer, rpcraw.Closed):
-                assert not success(carried(keyed, message[:size], transport,
-                                           timeout=0.05)), size
-        assert not success(carried(keyed, message + bytes(4), transport))
+    for at in range(len(message)):
+        with contextlib.suppress(rpcraw.NoAnswer, rpcraw.Closed):
+            # Lengths and types may make it no call at all: no answer.
+            reply = carried(keyed, flip(message, at), transport,
+                            timeout=0.05)
+            assert not success(reply), "byte %d" % at
+    for size in range(0, len(message), 4):
+        with contextlib.suppress(rpcraw.NoAnswer, rpcraw.Closed):
+            assert not success(carried(keyed, message[:size], transport,
+                                       timeout=0.05)), size
+    assert not success(carried(keyed, message + bytes(4), transport))
+    assert listed(keyed) == set()
     assert success(carried(keyed, message, transport))
 
 
@@ -199,12 +172,6 @@ def success(reply):
     parsed = rpcraw.parse(reply)
     return not parsed.denied and parsed.stat == rpcraw.SUCCESS and \
         parsed.body == struct.pack(">I", ADD_SUCCESS)
-
-
-@contextlib.contextmanager
-def daemon_untouched(daemon):
-    yield
-    assert listed(daemon) == set()
 
 
 @BOTH
@@ -320,17 +287,12 @@ def test_retransmission_while_it_is_held(keyed):
     """A reader locks the map: the call is answered once, when it is done."""
     with keyed.client("udp") as client, \
             keyed.client("udp", timeout=0.3) as other:
-        lock = subprocess.Popen(
-            ["flock", "--shared", keyed.map_path, "sh", "-c",
-             "echo locked; exec cat"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE)
-        assert lock.stdout.readline() == b"locked\n"
         message, tag = signing.call(1, 1, ARGS)
-        client.carrier.send(message)
-        other.carrier.send(message)
-        client.carrier.send(signing.call(1, 0)[0])
-        assert len(client.carrier.receive()) == 24 + 32     # the null call's
-        lock.communicate()
+        with keyed.map_locked():
+            client.carrier.send(message)
+            other.carrier.send(message)
+            client.carrier.send(signing.call(1, 0)[0])
+            assert len(client.carrier.receive()) == 24 + 32     # the null call
         reply = client.carrier.receive()
         assert signing.is_signed(reply, tag)
         with pytest.raises(rpcraw.NoAnswer):    # it was not made once more
@@ -455,170 +417,6 @@ def test_reload_with_errors_keeps_all(keyed, tmp_path):
     keyed.reload()
     assert success(carried(keyed, signing.call(1, 1, ARGS)[0]))
 
-
-# ---- libdrac ----------------------------------------------------------------------
-
-def libdrac(tool, server, *steps, budget_ms=2000):
-    """[(result, ms, text)] of each step."""
-    done = subprocess.run(
-        [tool("libdrac_calls"), server, str(budget_ms), *map(str, steps)],
-        capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    rows = [line.split("\t") for line in done.stdout.splitlines()]
-    return [(int(result), float(ms), text) for result, ms, text in rows]
-
-
-def url(host, port, key=None, name=NAME, options=""):
-    host = "[%s]" % host if ":" in host else host
-    return "drac://%s@%s:%d%s%s" % (name, host, port,
-                                   "?key=%s" % key if key else "", options)
-
-
-@PLACES
-@pytest.mark.parametrize("options", ["", "&tcp"])
-def test_libdrac_signs_and_is_answered(keyed, tool, tmp_path, host, options):
-    server = url(host, keyed.port, tmp_path / "pop1.key", options=options)
-    rows = libdrac(tool, server, "add", "192.0.2.7", 60, "joe", "pop3",
-                   "query", "192.0.2.7", "list", 32, "stats", 4,
-                   "add", "192.0.2.8", 0, "", "", "remove", "192.0.2.8",
-                   "remove", "192.0.2.8")
-    assert [row[0] for row in rows] == [0, 0, 0, 0, 0, 0, 4], rows
-    assert listed(keyed) == {"192.0.2.7"}
-    for address in "192.0.2.9", "2001:db8::9":          # versions 1 and 2
-        subprocess.run([tool("draccall"), server, address], check=True)
-    assert listed(keyed) == {"192.0.2.7", "192.0.2.9", "2001:db8::9"}
-    assert "deny" not in keyed.stderr
-
-
-def test_libdrac_by_tcp_alone(dracd, tool):
-    daemon = dracd()
-    daemon.allow.write_text("127.0.0.1 tcp\n")
-    daemon.start()
-    add = "add", "192.0.2.7", 60, "joe", "pop3"
-    udp, tcp = ("drac://127.0.0.1:%d%s" % (daemon.port, end)
-                for end in ("", "?tcp"))
-    assert libdrac(tool, udp, *add)[0][0] == 1
-    assert libdrac(tool, tcp, *add)[0][0] == 0
-
-
-@pytest.mark.parametrize("text, mode, name, message", [
-    ("y" * 40, 0o600, NAME, "Invalid client verifier; key pop1"),
-    ("y" * 40, 0o600, "nobody", "Server rejected credential; key nobody"),
-    (NAME + " " + SECRET, 0o600, "other", "it has key pop1, not other"),
-    (SECRET, 0o644, NAME, "chmod"), ("short", 0o600, NAME, "5 characters"),
-    (None, 0o600, NAME, "No such file")])
-def test_libdrac_with_a_bad_key(keyed, tool, tmp_path, text, mode, name,
-                                message):
-    file = tmp_path / "client.key"
-    if text is not None:
-        signing.write_key(file, text, mode)
-    server = url("127.0.0.1", keyed.port, file, name)
-    result, ms, said = libdrac(tool, server, "add", "192.0.2.7", 60, "", "")[0]
-    assert result == -1 and message in said and ms < 1000
-    if text is None or mode != 0o600 or name == "other":
-        assert str(file) in said
-    classic = subprocess.run([tool("draccall"), server, "192.0.2.7"],
-                             capture_output=True, text=True)
-    assert classic.returncode == 1 and message in classic.stderr
-    assert listed(keyed) == set()
-
-
-class Liar:
-    """A server of version 3 on loopback whose answers go through `lie`."""
-
-    def __init__(self, transport, lie):
-        self.lie, self.calls = lie, []
-        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-        self.sock = socket.socket(socket.AF_INET, kind)
-        self.sock.bind(("127.0.0.1", 0))
-        self.sock.settimeout(10)
-        self.port = self.sock.getsockname()[1]
-        if transport == "tcp":
-            self.sock.listen()
-        self.thread = threading.Thread(
-            target=self.serve_udp if transport == "udp" else self.serve_tcp)
-        self.thread.start()
-
-    def answer(self, call):
-        """Its own honest answer, changed by lie(reply, MAC of the call)."""
-        self.calls.append(call)
-        cred = struct.unpack_from(">I", call, 28)[0]
-        at = 32 + cred + 8
-        tag = call[at:at + 32]
-        reply = call[:4] + struct.pack(">IIIII", 1, 0, 0, 0, 0) + \
-            struct.pack(">Iq", 0, 2000000000)
-        return self.lie(reply, tag)
-
-    def serve_udp(self):
-        with contextlib.suppress(OSError):
-            call, peer = self.sock.recvfrom(2000)
-            self.sock.sendto(self.answer(call), peer)
-
-    def serve_tcp(self):
-        with contextlib.suppress(OSError):
-            peer, _ = self.sock.accept()
-            with peer:
-                peer.settimeout(10)
-                call = peer.recv(2000)[4:]
-                peer.sendall(rpcraw.record(self.answer(call)))
-                peer.recv(1)
-
-    def close(self):
-        self.thread.join(15)
-        self.sock.close()
-
-
-def honest(reply, tag):
-    return signing.sign_reply(reply, tag)
-
-
-def altered(reply, tag):
-    """Says that it was refused, or was not, with the signature of another."""
-    signed = honest(reply, tag)
-    return signed[:-1] + bytes([signed[-1] ^ 1])
-
-
-LIES = {
-    "honest": honest,
-    "unsigned": lambda reply, tag: reply,
-    "another secret": lambda reply, tag:
-        signing.sign_reply(reply, tag, "z" * 40),
-    "to another call": lambda reply, tag:
-        signing.sign_reply(reply, bytes(32)),
-    "altered": altered,
-    "cut": lambda reply, tag: honest(reply, tag)[:-4],
-    "longer": lambda reply, tag: honest(reply, tag) + bytes(4),
-    "the call's own MAC": lambda reply, tag:
-        honest(reply, tag)[:20] + tag + honest(reply, tag)[52:],
-    "zeros": lambda reply, tag:
-        honest(reply, tag)[:20] + bytes(32) + honest(reply, tag)[52:],
-    "only a header": lambda reply, tag: reply[:12],
-    "a short verifier": lambda reply, tag:
-        reply[:12] + struct.pack(">II", signing.FLAVOR, 0) + reply[20:],
-}
-
-
-@BOTH
-@pytest.mark.parametrize("lie", LIES)
-def test_libdrac_believes_only_signed_answers(build, tool, tmp_path,
-                                              transport, lie):
-    liar = Liar(transport, LIES[lie])
-    server = url("127.0.0.1", liar.port,
-                 signing.write_key(tmp_path / "pop1.key"),
-                 options="&tcp" if transport == "tcp" else "")
-    result, ms, said = libdrac(tool, server, "add", "192.0.2.7", 60, "", "")[0]
-    liar.close()
-    if lie == "honest":
-        assert (result, said) == (0, "2000000000")
-    else:
-        assert result == -1 and said == (
-            "127.0.0.1:%d: the server's answer is not signed by key pop1" %
-            liar.port), said
-        assert ms < 1500
-
-
-# ---- the default key file, two hosts -----------------------------------------------
-# in test_signed_hosts.py
 
 # ---- figures ----------------------------------------------------------------------
 

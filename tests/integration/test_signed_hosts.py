@@ -12,6 +12,7 @@ import rpcraw
 import signing
 from daemon import wait_for
 from namespace import Namespace
+from signing import listed
 from test_network import CABLE, OTHER_END, SERVER, ask
 
 SERVER6 = "fd00:beef::1"
@@ -58,11 +59,6 @@ def add(host, tool, server, address, prefix=()):
         host.prefix + [*prefix, tool("draccall"), server, address],
         capture_output=True, text=True, timeout=20)
     return done.returncode, done.stdout + done.stderr
-
-
-def listed(daemon):
-    with daemon.client("unix") as client:
-        return set(client.table())
 
 
 def test_with_and_without_the_key(daemon, hosts, tool):

@@ -142,29 +142,16 @@ static const char *instead(const char *path)
 		   : path;
 }
 
-static mode_t mode_of(int flags, va_list ap)
-{
-	return flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
-}
-
 int open(const char *path, int flags, ...)
 {
+	mode_t mode = 0;
 	va_list ap;
-	mode_t mode;
 
 	va_start(ap, flags);
-	mode = mode_of(flags, ap);
+	if (flags & (O_CREAT | __O_TMPFILE))
+		mode = va_arg(ap, mode_t);
 	va_end(ap);
 	return real_open(instead(path), flags, mode);
 }
 
-int open64(const char *path, int flags, ...)
-{
-	va_list ap;
-	mode_t mode;
-
-	va_start(ap, flags);
-	mode = mode_of(flags, ap);
-	va_end(ap);
-	return real_open(instead(path), flags, mode);
-}
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));

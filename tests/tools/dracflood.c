@@ -7,11 +7,8 @@
  * file: the datagrams, in hexadecimal, one a line; sent one after the other,
  * again and again. source: the address they come from.
  */
-#include <netdb.h>
-#include <string.h>
-#include <sys/socket.h>
-
 #include "measure.h"
+#include "place.h"
 
 enum { BATCH = 50, DATAGRAM_MAX = 1500, LINE_MAX_LEN = 2 * DATAGRAM_MAX + 2 };
 
@@ -50,37 +47,15 @@ static void read_datagrams(const char *path)
 		errx(1, "%s: empty", path);
 }
 
-static struct addrinfo *find(char *text, const char *port)
-{
-	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST,
-				 .ai_socktype = SOCK_DGRAM};
-	struct addrinfo *found;
-	size_t len = strlen(text);
-
-	if (*text == '[' && text[len - 1] == ']') {
-		text[len - 1] = '\0';
-		text++;
-	}
-	if (getaddrinfo(text, port, &hints, &found) != 0)
-		errx(2, "%s: not an address", text);
-	return found;
-}
-
 static int connect_from(char *server, char *source)
 {
-	char *port = strrchr(server, ':');
-	struct addrinfo *to, *from;
-	int fd;
+	struct addrinfo *to = place_find_server(server, SOCK_DGRAM), *from;
+	int fd = socket(to->ai_family, SOCK_DGRAM, 0);
 
-	if (port == NULL)
-		errx(2, "%s: not host:port", server);
-	*port++ = '\0';
-	to = find(server, port);
-	fd = socket(to->ai_family, SOCK_DGRAM, 0);
 	if (fd < 0)
 		err(1, "socket");
 	if (source != NULL) {
-		from = find(source, NULL);
+		from = place_find(source, NULL, SOCK_DGRAM);
 		if (bind(fd, from->ai_addr, from->ai_addrlen) != 0)
 			err(1, "%s", source);
 		freeaddrinfo(from);

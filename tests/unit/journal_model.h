@@ -180,23 +180,6 @@ static inline bool segment_exists(uint32_t number)
 	return access(segment_path(number), F_OK) == 0;
 }
 
-/* The whole file; the caller's to free. */
-static inline uint8_t *read_bytes(const char *path, size_t *len)
-{
-	FILE *f = fopen(path, "r");
-	struct stat st;
-	uint8_t *bytes;
-
-	assert_non_null(f);
-	assert_int_equal(fstat(fileno(f), &st), 0);
-	*len = (size_t)st.st_size;
-	bytes = malloc(*len + 1);
-	assert_non_null(bytes);
-	assert_int_equal(fread(bytes, 1, *len, f), *len);
-	fclose(f);
-	return bytes;
-}
-
 static inline off_t size_of(const char *path)
 {
 	struct stat st;
@@ -224,7 +207,7 @@ static inline int journal_setup(void **state)
 {
 	(void)state;
 	journal = NULL;
-	nftw(JOURNAL_DIR, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(JOURNAL_DIR);
 	return mkdir(JOURNAL_DIR, 0700);
 }
 

@@ -7,7 +7,7 @@
 
 #include <lmdb.h>
 
-#include "map_writer.h"
+#include "map_damage.h"
 
 #define PATH "map.lmdb"
 #define ASIDE PATH ".damaged"
@@ -91,6 +91,21 @@ static inline size_t entries(const char *file)
 	assert_int_equal(mdb_env_stat(env, &stat), 0);
 	mdb_env_close(env);
 	return stat.ms_entries;
+}
+
+static inline void look_up(void *reader, const char *key, const char *value)
+{
+	env_assert(reader, key, value, 0);
+}
+
+static inline void assert_says_the_same(void)
+{
+	MDB_env *env = env_open(PATH);
+	size_t keys = look_up_all(look_up, env);
+
+	mdb_env_close(env);
+	assert_int_equal(entries(PATH), keys);
+	assert_int_equal(map_verify(&config), 0);
 }
 
 static inline void put_numbered(uint32_t from, uint32_t to)

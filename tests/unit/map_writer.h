@@ -93,18 +93,19 @@ static inline const char *open_quietly(bool verify)
 /* A map that is right, as bytes; the caller's to free. */
 static inline uint8_t *good_map(size_t *len)
 {
-	uint8_t *bytes;
-	FILE *f;
-
 	open_quietly(true);
-	*len = (size_t)stat_of(config.path).st_size;
-	bytes = malloc(*len);
-	f = fopen(config.path, "r");
-	assert_non_null(bytes);
-	assert_non_null(f);
-	assert_int_equal(fread(bytes, 1, *len, f), *len);
-	fclose(f);
-	return bytes;
+	return scratch_read_bytes(config.path, len);
+}
+
+static inline void assert_one_writer(void)
+{
+	struct map *second = NULL;
+
+	assert_int_equal(map_open(&config, &map), 0);
+	assert_int_equal(map_open(&config, &second), EBUSY);
+	map_close(map);
+	assert_int_equal(map_open(&config, &second), 0);
+	map_close(second);
 }
 
 #endif

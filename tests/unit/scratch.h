@@ -5,8 +5,8 @@
 #ifndef TESTS_SCRATCH_H
 #define TESTS_SCRATCH_H
 
-#include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,10 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "remove_tree.h"
 
 enum { SCRATCH_TEXT_MAX = 64 * 1024 };
 
@@ -37,20 +40,10 @@ static inline int scratch_setup(void **state)
 	return mkdtemp(scratch_dir) == NULL || chdir(scratch_dir) != 0;
 }
 
-static inline int scratch_remove(const char *path, const struct stat *st,
-				 int flag, struct FTW *ftw)
-{
-	(void)st;
-	(void)flag;
-	(void)ftw;
-	return remove(path);
-}
-
 static inline int scratch_teardown(void **state)
 {
 	(void)state;
-	return chdir("/") != 0 ||
-	       nftw(scratch_dir, scratch_remove, 8, FTW_DEPTH | FTW_PHYS) != 0;
+	return chdir("/") != 0 || remove_tree(scratch_dir) != 0;
 }
 
 static inline void scratch_write_bytes(const char *path, const void *bytes,
@@ -66,6 +59,34 @@ static inline void scratch_write_bytes(const char *path, const void *bytes,
 static inline void scratch_write(const char *path, const char *text)
 {
 	scratch_write_bytes(path, text, strlen(text));
+}
+
+/* The whole file; the caller's to free. */
+static inline uint8_t *scratch_read_bytes(const char *path, size_t *len)
+{
+	FILE *f = fopen(path, "r");
+	struct stat st;
+	uint8_t *bytes;
+
+	assert_non_null(f);
+	assert_int_equal(fstat(fileno(f), &st), 0);
+	*len = (size_t)st.st_size;
+	bytes = malloc(*len + 1);
+	assert_non_null(bytes);
+	assert_int_equal(fread(bytes, 1, *len, f), *len);
+	fclose(f);
+	return bytes;
+}
+
+/* No file may become longer than this; -1: as before. */
+static inline void limit_file_size(off_t bytes)
+{
+	struct rlimit limit;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes < 0 ? limit.rlim_max : (rlim_t)bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 /* From here to capture_end() standard error goes to memory. */

@@ -1,135 +1,22 @@
 /*
- * access: verdicts on internet callers and unix peers. As root it also plays
- * other users and an own network namespace; what it cannot do it says.
+ * access: verdicts by dracd.allow, or for want of it by the addresses of this
+ * host; as root in a network namespace, too.
  */
-#include "access.h"
-
-#include "origin.h"
-
-#include <dlfcn.h>
-#include <errno.h>
-#include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <sched.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
-#include <tcpd.h>
 
-#include "allow.h"
-#include "scratch.h"
+#include "access_verdicts.h"
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* ---- name lookups: the program's own win over the C library's ---- */
-
-static int lookups;
-
-struct hostent *gethostbyname(const char *name)
-{
-	(void)name;
-	lookups++;
-	return NULL;
-}
-
-struct hostent *gethostbyaddr(const void *addr, socklen_t len, int type)
-{
-	(void)addr;
-	(void)len;
-	(void)type;
-	lookups++;
-	return NULL;
-}
-
-/* libwrap reads IPv6 patterns with it, which is no lookup if it says so. */
-int getaddrinfo(const char *node, const char *service,
-		const struct addrinfo *hints, struct addrinfo **res)
-{
-	int (*real)(const char *, const char *, const struct addrinfo *,
-		    struct addrinfo **);
-
-	if (hints == NULL || (hints->ai_flags & AI_NUMERICHOST) == 0) {
-		lookups++;
-		return EAI_FAIL;
-	}
-	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
-	return real(node, service, hints, res);
-}
-
-int getnameinfo(const struct sockaddr *sa, socklen_t len, char *host,
-		socklen_t host_len, char *service, socklen_t service_len,
-		int flags)
-{
-	(void)sa;
-	(void)len;
-	(void)host;
-	(void)host_len;
-	(void)service;
-	(void)service_len;
-	(void)flags;
-	lookups++;
-	return EAI_FAIL;
-}
-
-/* ---- helpers ---- */
-
-static char allow_table[] = "hosts.allow", deny_table[] = "hosts.deny";
-
-/* Each test begins without files. */
-static int fresh_files(void **state)
+/* Each test begins without the file. */
+static int no_list(void **state)
 {
 	(void)state;
 	unlink("allow");
-	unlink(allow_table);
-	unlink(deny_table);
-	hosts_allow_table = allow_table;
-	hosts_deny_table = deny_table;
-	lookups = 0;
 	return 0;
 }
-
-static bool verdict(struct access *access, const struct address *caller)
-{
-	struct origin origin = {.caller = *caller};
-
-	access_unsigned(access, &origin);
-	return origin.allowed;
-}
-
-static struct access *opened(bool hosts_access)
-{
-	struct access *access = access_open("allow", hosts_access, NULL);
-
-	assert_non_null(access);
-	return access;
-}
-
-static bool permitted(struct access *access, const char *text)
-{
-	struct address a;
-	bool first;
-
-	assert_true(address_from_text(&a, text));
-	first = verdict(access, &a);
-	/* the second answer comes from the cache */
-	assert_int_equal(verdict(access, &a), first);
-	return first;
-}
-
-/* Refreshes; returns what was logged. */
-static const char *refreshed(struct access *access)
-{
-	capture_begin();
-	access_refresh(access);
-	return capture_end();
-}
-
-/* ---- dracd.allow ---- */
 
 static void without_a_file_this_host_only(void **state)
 {
@@ -272,140 +159,7 @@ static void many_callers_share_the_cache(void **state)
 	access_close(access);
 }
 
-/* ---- hosts_access ---- */
-
-static void both_lists_are_needed(void **state)
-{
-	struct access *access;
-
-	(void)state;
-	scratch_write("allow", "10.0.0.0/8\n2001:db8::/32\n");
-	scratch_write(allow_table, "dracd: 10.1.0.0/16 [2001:db8:1::]/48\n"
-				   "dracd: 192.0.2.\n"
-				   "otherd: ALL\n");
-	scratch_write(deny_table, "ALL: ALL\n");
-	access = opened(true);
-	assert_true(permitted(access, "10.1.2.3"));
-	assert_true(permitted(access, "2001:db8:1::5"));
-	assert_false(permitted(access, "10.2.2.3")); /* dracd.allow only */
-	assert_false(permitted(access, "2001:db8:2::5"));
-	assert_false(permitted(access, "192.0.2.1")); /* hosts.allow only */
-	access_close(access);
-
-	access = opened(false); /* hosts-access = false */
-	assert_true(permitted(access, "10.2.2.3"));
-	assert_false(permitted(access, "192.0.2.1"));
-	access_close(access);
-}
-
-static void no_hosts_files_permit_everybody(void **state)
-{
-	struct access *access;
-
-	(void)state;
-	scratch_write("allow", "10.0.0.0/8\n");
-	access = opened(true);
-	assert_true(permitted(access, "10.1.2.3"));
-	assert_false(permitted(access, "192.0.2.1"));
-	access_close(access);
-}
-
-static void kinds_of_rules(void **state)
-{
-	static const struct {
-		const char *rule;
-		bool permitted; /* 10.1.2.3, in hosts.allow */
-	} rows[] = {
-	    {"dracd: 10.1.2.3", true},
-	    {"dracd: 10.", true},
-	    {"dracd: 10.0.0.0/255.0.0.0", true},
-	    {"dracd: 10.0.0.0/8", true},
-	    {"dracd: 10.1.2.4", false},
-	    {"ALL: ALL EXCEPT 10.1.2.3", false},
-	    {"ALL: ALL", true},
-	    {"rpc.dracd: ALL", false},
-	    {"dracd: 10.1.2.3 : deny", false},
-	    {"dracd: 10.1.2.3 : allow", true},
-	    {"dracd: 10.1.2.3 : severity mail.info : allow", true},
-	    /* no names are looked up: these never match */
-	    {"dracd: .example.org", false},
-	    {"dracd: mail.example.org", false},
-	    {"dracd: LOCAL", false},
-	    {"dracd: KNOWN", false},
-	    {"dracd: PARANOID", false},
-	    {"dracd: joe@10.1.2.3", false},
-	};
-
-	(void)state;
-	scratch_write("allow", "10.0.0.0/8\n");
-	scratch_write(deny_table, "ALL: ALL\n");
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct access *access;
-
-		strcat(strcpy(scratch_text, rows[i].rule), "\n");
-		scratch_write(allow_table, scratch_text);
-		access = opened(true);
-		if (permitted(access, "10.1.2.3") != rows[i].permitted)
-			fail_msg("%s", rows[i].rule);
-		access_close(access);
-	}
-	assert_int_equal(lookups, 0);
-}
-
-/* For a process that is not known to stay, libwrap ends it with exit(0). */
-static void a_twist_refuses_and_we_stay(void **state)
-{
-	enum { REFUSED = 42 };
-	int status;
-	pid_t pid;
-
-	(void)state;
-	scratch_write("allow", "10.0.0.0/8\n");
-	scratch_write(allow_table, "dracd: 10.1.2.3 : twist /bin/true\n");
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		struct access *access;
-		bool allowed;
-
-		resident = -1; /* libwrap: not known, what it begins with */
-		access = opened(true);
-		allowed = permitted(access, "10.1.2.3");
-		access_close(access);
-		_exit(allowed ? 1 : REFUSED);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), REFUSED);
-}
-
 /* ---- changes ---- */
-
-static void changed_hosts_files_are_noticed(void **state)
-{
-	struct access *access;
-
-	(void)state;
-	scratch_write("allow", "10.0.0.0/8\n");
-	access = opened(true);
-	assert_true(permitted(access, "10.1.2.3"));
-	scratch_write(deny_table, "ALL: ALL\n");
-	assert_true(permitted(access, "10.1.2.3")); /* until it is looked at */
-	assert_string_equal(refreshed(access), "");
-	assert_false(permitted(access, "10.1.2.3"));
-	scratch_write(allow_table, "dracd: 10.\n");
-	refreshed(access);
-	assert_true(permitted(access, "10.1.2.3"));
-	/* the same size and, on a coarse clock, the same time */
-	scratch_write("new", "dracd: 11.\n");
-	assert_int_equal(rename("new", allow_table), 0);
-	refreshed(access);
-	assert_false(permitted(access, "10.1.2.3"));
-	unlink(deny_table);
-	refreshed(access);
-	assert_true(permitted(access, "10.1.2.3"));
-	access_close(access);
-}
 
 static void a_changed_list_is_read_again(void **state)
 {
@@ -507,141 +261,18 @@ static void new_addresses_of_this_host(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* ---- unix peers ---- */
-
-enum {
-	DAEMON_UID = 4201,
-	DAEMON_GID = 4202,
-	OTHER_UID = 5001,
-	OTHER_GID = 5002,
-	MANY_GROUPS = 200,
-};
-
-struct peer {
-	uid_t uid;
-	gid_t gid;
-	int group_count; /* OTHER_GID + 1 and up */
-	bool member;     /* the last of them is the daemon's */
-	bool permitted;
-};
-
-/* Connects with the rights of peer and waits for the other side's close. */
-static void connect_as(const struct peer *peer, const struct sockaddr_un *un,
-		       socklen_t len)
-{
-	gid_t groups[MANY_GROUPS];
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-	char c;
-
-	for (int i = 0; i < peer->group_count; i++)
-		groups[i] = (gid_t)(OTHER_GID + 1 + i);
-	if (peer->member)
-		groups[peer->group_count - 1] = DAEMON_GID;
-	if (setgroups((size_t)peer->group_count, groups) != 0 ||
-	    setresgid(peer->gid, peer->gid, peer->gid) != 0 ||
-	    setresuid(peer->uid, peer->uid, peer->uid) != 0 ||
-	    connect(fd, (const struct sockaddr *)un, len) != 0)
-		_exit(1);
-	_exit(read(fd, &c, 1) == 0 ? 0 : 2);
-}
-
-/* Listens on an abstract name; the length of the address is in *len. */
-static int listen_here(struct sockaddr_un *un, socklen_t *len)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	*un = (struct sockaddr_un){.sun_family = AF_UNIX};
-	assert_int_equal(bind(fd, (struct sockaddr *)un, sizeof(sa_family_t)),
-			 0);
-	*len = sizeof *un;
-	assert_int_equal(getsockname(fd, (struct sockaddr *)un, len), 0);
-	assert_int_equal(listen(fd, 8), 0);
-	return fd;
-}
-
-static void unix_peers_by_their_credentials(void **state)
-{
-	static const struct peer peers[] = {
-	    {0, 0, 0, false, true},
-	    {0, OTHER_GID, 0, false, true},
-	    {DAEMON_UID, OTHER_GID, 0, false, true},
-	    {OTHER_UID, DAEMON_GID, 0, false, true},
-	    {OTHER_UID, OTHER_GID, 1, true, true},
-	    {OTHER_UID, OTHER_GID, MANY_GROUPS, true, true},
-	    {OTHER_UID, OTHER_GID, 0, false, false},
-	    {OTHER_UID, OTHER_GID, 1, false, false},
-	    {OTHER_UID, OTHER_GID, MANY_GROUPS, false, false},
-	    {OTHER_UID, 0, 0, false, false},
-	};
-	struct sockaddr_un un;
-	socklen_t len;
-	int fd;
-
-	(void)state;
-	if (geteuid() != 0) {
-		print_message("not root: cannot play other users\n");
-		skip();
-	}
-	fd = listen_here(&un, &len);
-	for (size_t i = 0; i < COUNT(peers); i++) {
-		pid_t pid = fork();
-		int conn, status;
-		bool verdict;
-		uid_t uid;
-
-		assert_true(pid >= 0);
-		if (pid == 0)
-			connect_as(&peers[i], &un, len);
-		conn = accept(fd, NULL, NULL);
-		assert_true(conn >= 0);
-		assert_int_equal(setegid(DAEMON_GID), 0);
-		assert_int_equal(seteuid(DAEMON_UID), 0);
-		verdict = access_unix_peer(conn, &uid);
-		assert_int_equal(seteuid(0), 0);
-		assert_int_equal(setegid(0), 0);
-		close(conn);
-		assert_int_equal(waitpid(pid, &status, 0), pid);
-		assert_int_equal(status, 0);
-		if (verdict != peers[i].permitted || uid != peers[i].uid)
-			fail_msg("peer %zu", i);
-	}
-	close(fd);
-}
-
-static void a_peer_of_my_own(void **state)
-{
-	int pair[2];
-	uid_t uid;
-
-	(void)state;
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-	assert_true(access_unix_peer(pair[0], &uid));
-	assert_int_equal(uid, geteuid());
-	close(pair[0]);
-	close(pair[1]);
-	assert_false(access_unix_peer(-1, &uid));
-	assert_int_equal(uid, UINT32_MAX);
-}
-
 int main(void)
 {
-#define TEST(f) cmocka_unit_test_setup(f, fresh_files)
+#define TEST(f) cmocka_unit_test_setup(f, no_list)
 	const struct CMUnitTest tests[] = {
 	    TEST(without_a_file_this_host_only),
 	    TEST(with_a_file_only_whom_it_names),
 	    TEST(a_bad_file_is_refused),
 	    TEST(whether_others_are_named),
 	    TEST(many_callers_share_the_cache),
-	    TEST(both_lists_are_needed),
-	    TEST(no_hosts_files_permit_everybody),
-	    TEST(kinds_of_rules),
-	    TEST(a_twist_refuses_and_we_stay),
-	    TEST(changed_hosts_files_are_noticed),
 	    TEST(a_changed_list_is_read_again),
 	    TEST(a_list_gone_bad_leaves_the_old_one),
 	    TEST(new_addresses_of_this_host),
-	    TEST(unix_peers_by_their_credentials),
-	    TEST(a_peer_of_my_own),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

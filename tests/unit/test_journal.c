@@ -127,7 +127,7 @@ static uint8_t *three_records(size_t *len, size_t *third)
 	put(2, 200);
 	*third = put(3, 300).from;
 	model_close();
-	return read_bytes(segment_path(1), len);
+	return scratch_read_bytes(segment_path(1), len);
 }
 
 /* The journal is one segment with these bytes. */
@@ -232,8 +232,8 @@ static void garbage_behind(void **state)
 	for (size_t i = 0; i < GARBAGE; i++)
 		bytes[third + i] = (uint8_t)(i * 7 + 1);
 	assert_contains(open_with(bytes, third + GARBAGE), ".damaged");
-	aside =
-	    read_bytes(JOURNAL_DIR "/0000000001.journal.damaged", &aside_len);
+	aside = scratch_read_bytes(JOURNAL_DIR "/0000000001.journal.damaged",
+				   &aside_len);
 	assert_int_equal(aside_len, third + GARBAGE);
 	assert_memory_equal(aside, bytes, aside_len);
 	free(aside);
@@ -276,7 +276,7 @@ static void damaged_and_read_on(void **state)
 	put(5, 500);
 	model_close();
 	flip(segment_path(1), (off_t)mark.from + 20);
-	bytes = read_bytes(segment_path(1), &len);
+	bytes = scratch_read_bytes(segment_path(1), &len);
 
 	for (int again = 0; again < 2; again++) {
 		capture_begin();
@@ -299,7 +299,7 @@ static void damaged_and_read_on(void **state)
 	model_close();
 	assert_contains(capture_end(), "set aside");
 	assert_false(segment_exists(1));
-	kept = read_bytes(aside, &aside_len);
+	kept = scratch_read_bytes(aside, &aside_len);
 	assert_int_equal(aside_len, len);
 	assert_memory_equal(kept, bytes, len);
 	free(kept);
@@ -377,17 +377,17 @@ static void newer_version(void **state)
 	crc = htole32((uint32_t)crc32(2, header, 16));
 	memcpy(header + 16, &crc, sizeof crc);
 	scratch_write_bytes(segment_path(2), header, sizeof header);
-	before = read_bytes(segment_path(1), &len);
+	before = scratch_read_bytes(segment_path(1), &len);
 	capture_begin();
 	assert_false(model_open_as(DURABILITY_OS, false));
 	assert_contains(capture_end(), "newer dracd");
 	assert_int_equal(files(), 2);
 	assert_int_equal(size_of(segment_path(1)), len);
-	after = read_bytes(segment_path(1), &len);
+	after = scratch_read_bytes(segment_path(1), &len);
 	assert_memory_equal(before, after, len);
 	free(before);
 	free(after);
-	after = read_bytes(segment_path(2), &len);
+	after = scratch_read_bytes(segment_path(2), &len);
 	assert_int_equal(len, sizeof header);
 	assert_memory_equal(after, header, len);
 	free(after);

@@ -160,14 +160,8 @@ static void reader_and_writer(void **state)
 
 static void one_writer(void **state)
 {
-	struct map *second = NULL;
-
 	(void)state;
-	assert_int_equal(map_open(&config, &map), 0);
-	assert_int_equal(map_open(&config, &second), EBUSY);
-	map_close(map);
-	assert_int_equal(map_open(&config, &second), 0);
-	map_close(second);
+	assert_one_writer();
 	assert_int_equal(map_create(&config, PATH, &map), EEXIST);
 	assert_int_equal(map_open_to_read(&config, &map), 0);
 	map_close(map);
@@ -381,21 +375,19 @@ static void map_is_full(void **state)
 
 int main(void)
 {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, drop_table)
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(keys_of_addresses, setup,
-					    drop_table),
-	    cmocka_unit_test_setup_teardown(with_nuls, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(walked, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(reader_and_writer, setup,
-					    drop_table),
-	    cmocka_unit_test_setup_teardown(one_writer, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(removed_or_cut, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(grows_under_a_reader, setup,
-					    drop_table),
-	    cmocka_unit_test_setup_teardown(does_not_leak, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(disk_is_full, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(turn_that_fails, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(map_is_full, setup, drop_table),
+	    TEST(keys_of_addresses),
+	    TEST(with_nuls),
+	    TEST(walked),
+	    TEST(reader_and_writer),
+	    TEST(one_writer),
+	    TEST(removed_or_cut),
+	    TEST(grows_under_a_reader),
+	    TEST(does_not_leak),
+	    TEST(disk_is_full),
+	    TEST(turn_that_fails),
+	    TEST(map_is_full),
 	};
 
 	map_library_init();

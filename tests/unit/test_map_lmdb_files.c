@@ -7,29 +7,6 @@
 #include "map_lmdb_reader.h"
 #include "maps.h"
 
-static void assert_says_the_same(void)
-{
-	MDB_env *env = env_open(PATH);
-	size_t wanted = 0;
-
-	for (uint32_t slot = 1; slot <= table_slots(table); slot++) {
-		struct entry *e = table_at(table, slot);
-		struct address_keys keys;
-		char value[32];
-
-		if (e == NULL)
-			continue;
-		assert_true(e->flags & ENTRY_IN_MAP);
-		snprintf(value, sizeof value, "%lld", (long long)e->expiry_s);
-		address_keys(&e->address, &keys);
-		for (int k = 0; k < keys.count; k++, wanted++)
-			env_assert(env, keys.text[k], value, 0);
-	}
-	mdb_env_close(env);
-	assert_int_equal(entries(PATH), wanted);
-	assert_int_equal(map_verify(&config), 0);
-}
-
 static void missing_or_empty(void **state)
 {
 	(void)state;
@@ -45,20 +22,11 @@ static void missing_or_empty(void **state)
 
 static void another_kind(void **state)
 {
-	static uint8_t noise[20000];
 	DB *db;
 
 	(void)state;
 	fill_table(300);
-	for (size_t i = 0; i < sizeof noise; i++)
-		noise[i] = (uint8_t)(i * i + 11 * i + 3);
-	for (int verify = 0; verify < 2; verify++)
-		for (size_t len = 1; len <= sizeof noise; len = 3 * len + 7) {
-			scratch_write_bytes(PATH, noise, len);
-			assert_contains(open_quietly(verify), "not usable");
-			assert_says_the_same();
-			assert_int_equal(stat_of(ASIDE).st_size, len);
-		}
+	assert_garbage_is_replaced();
 	unlink(PATH);
 	assert_int_equal(db_create(&db, NULL, 0), 0);
 	assert_int_equal(
@@ -97,12 +65,7 @@ static void truncated(void **state)
 	(void)state;
 	fill_table(1500);
 	bytes = good_map(&len);
-	for (size_t page = 1; page < len / PAGE; page += page < 6 ? 1 : 11) {
-		scratch_write_bytes(PATH, bytes, page * PAGE);
-		assert_contains(open_quietly(true), "not usable");
-		assert_says_the_same();
-		assert_int_equal(stat_of(ASIDE).st_size, page * PAGE);
-	}
+	assert_truncated_is_replaced(bytes, len);
 	free(bytes);
 }
 
@@ -141,15 +104,10 @@ static void torn(void **state)
 			static const uint8_t nothing[PAGE];
 			const uint8_t *was = nothing;
 			size_t from = what == 1 ? page : (page * 7 + 3);
-			FILE *f;
 
 			if (what > 0)
 				was = old + from % (old_len / PAGE) * PAGE;
-			scratch_write_bytes(PATH, bytes, len);
-			f = fopen(PATH, "r+");
-			fseek(f, (long)(page * PAGE), SEEK_SET);
-			assert_int_equal(fwrite(was, PAGE, 1, f), 1);
-			fclose(f);
+			write_torn(bytes, len, page, was);
 			found += !passes();
 		}
 	assert_in_range(found, len / PAGE / 2, 3 * len / PAGE);
@@ -356,21 +314,19 @@ static void with_a_btree(void **state)
 
 int main(void)
 {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, drop_table)
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(missing_or_empty, setup,
-					    drop_table),
-	    cmocka_unit_test_setup_teardown(another_kind, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(another_use, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(truncated, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(torn, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(bytes_changed, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(keys_out_of_order, setup,
-					    drop_table),
-	    cmocka_unit_test_setup_teardown(free_page_in_use, setup,
-					    drop_table),
-	    cmocka_unit_test_setup_teardown(mended, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(killed, setup, drop_table),
-	    cmocka_unit_test_setup_teardown(with_a_btree, setup, drop_table),
+	    TEST(missing_or_empty),
+	    TEST(another_kind),
+	    TEST(another_use),
+	    TEST(truncated),
+	    TEST(torn),
+	    TEST(bytes_changed),
+	    TEST(keys_out_of_order),
+	    TEST(free_page_in_use),
+	    TEST(mended),
+	    TEST(killed),
+	    TEST(with_a_btree),
 	};
 
 	map_library_init();

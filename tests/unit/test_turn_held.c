@@ -10,14 +10,19 @@
 
 enum { THEN = NOW + 100 }; /* a little later */
 
+/* This is acknowledged; then a reader locks a map until the fd is closed. */
+static int lock_behind(const char *text)
+{
+	add(text, NOW);
+	commit(NOW, false);
+	return reader_lock();
+}
+
 static void held_and_let_go(void **state)
 {
-	int fd;
+	int fd = lock_behind(A);
 
 	(void)state;
-	add(A, NOW);
-	commit(NOW, false);
-	fd = reader_lock();
 	add(B, NOW);
 	commit(NOW, false);
 	assert_int_equal(answered, 1);
@@ -44,12 +49,9 @@ static void held_and_let_go(void **state)
 static void held_for_too_long(void **state)
 {
 	int64_t start_ms;
-	int fd;
+	int fd = lock_behind(C);
 
 	(void)state;
-	add(C, NOW);
-	commit(NOW, false);
-	fd = reader_lock();
 	start_ms = elapsed_ms();
 	ask(REQUEST_ADD, A, 300, NOW);
 	ask(REQUEST_ADD, A, 400, NOW);
@@ -73,12 +75,9 @@ static void held_for_too_long(void **state)
 /* What was answered in the turn that is taken back stands. */
 static void a_refresh_beside_what_is_taken_back(void **state)
 {
-	int fd;
+	int fd = lock_behind(A);
 
 	(void)state;
-	add(A, NOW);
-	commit(NOW, false);
-	fd = reader_lock();
 	add(A, THEN);
 	add(B, THEN);
 	commit(THEN, false);
@@ -91,16 +90,12 @@ static void a_refresh_beside_what_is_taken_back(void **state)
 	close(fd);
 }
 
-/* Something else was written meanwhile: it cannot just be cut off. */
 /* What is held is refused in the end, so no new file may say it. */
 static void built_anew_while_held(void **state)
 {
-	int fd;
+	int fd = lock_behind(A);
 
 	(void)state;
-	add(A, NOW);
-	commit(NOW, false);
-	fd = reader_lock();
 	add(B, NOW);
 	commit(NOW, false);
 	assert_int_equal(answered, 1);
@@ -116,15 +111,14 @@ static void built_anew_while_held(void **state)
 	assert_everywhere(B, NOW + LIFETIME);
 }
 
+/* Something else was written meanwhile: it cannot just be cut off. */
 static void taken_back_by_records(void **state)
 {
 	int fd;
 
 	(void)state;
 	add(A, NOW);
-	add(C, NOW);
-	commit(NOW, false);
-	fd = reader_lock();
+	fd = lock_behind(C);
 	add(B, NOW);
 	del(C, NOW);
 	commit(NOW, false);
@@ -143,12 +137,9 @@ static void taken_back_by_records(void **state)
 /* What the journal could not be told at once, it is told with the next turn. */
 static void taken_back_with_a_journal_that_fails(void **state)
 {
-	int fd;
+	int fd = lock_behind(A);
 
 	(void)state;
-	add(A, NOW);
-	commit(NOW, false);
-	fd = reader_lock();
 	add(A, THEN); /* so that the turn cannot be cut off */
 	add(B, THEN);
 	commit(THEN, false);
@@ -170,12 +161,9 @@ static void taken_back_with_a_journal_that_fails(void **state)
 
 static void stopped_while_held(void **state)
 {
-	int fd;
+	int fd = lock_behind(C);
 
 	(void)state;
-	add(C, NOW);
-	commit(NOW, false);
-	fd = reader_lock();
 	add(A, NOW);
 	del(C, NOW);
 	commit(NOW, false);

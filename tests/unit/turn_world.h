@@ -6,8 +6,6 @@
 #define TESTS_TURN_WORLD_H
 
 #include <inttypes.h>
-#include <signal.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "clock_at.h"
@@ -86,7 +84,7 @@ static inline void world_end(void)
 
 static inline int world_setup_at(const char *first, const char *second)
 {
-	nftw(journal_path, scratch_remove, 8, FTW_DEPTH | FTW_PHYS);
+	remove_tree(journal_path);
 	mkdir(journal_path, 0700);
 	snprintf(map_path_1, sizeof map_path_1, "%s", first);
 	snprintf(map_path_2, sizeof map_path_2, "%s", second);
@@ -309,17 +307,6 @@ static inline const char *commit_until(int count, int64_t now_s)
 	}
 	assert_int_equal(answered, count);
 	return text;
-}
-
-/* No file may become longer than this; -1: as before. */
-static inline void limit_file_size(off_t bytes)
-{
-	struct rlimit limit;
-
-	signal(SIGXFSZ, SIG_IGN);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	limit.rlim_cur = bytes < 0 ? limit.rlim_max : (rlim_t)bytes;
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 #endif
