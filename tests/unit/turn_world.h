@@ -8,7 +8,9 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "clock_at.h"
 #include "map_reader.h"
@@ -42,6 +44,15 @@ static int64_t world_now_s = NOW; /* when it begins */
 
 static char map_path_1[64], map_path_2[64];
 static char journal_path[] = "journal", copy_path[] = "copy";
+
+/* Running time stands still, however long the test takes. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	if (clock != CLOCK_BOOTTIME)
+		return (int)syscall(SYS_clock_gettime, clock, now);
+	*now = (struct timespec){.tv_sec = NOW / 2};
+	return 0;
+}
 
 static inline void note_answer(const struct request *request,
 			       enum outcome outcome, int64_t expiry_s)
@@ -125,7 +136,6 @@ static inline int world_teardown(void **state)
 /* The end of a pass; what was logged. */
 static inline const char *commit(int64_t now_s, bool idle)
 {
-	/* However long the test has taken by then. */
 	world_clock.base_ns = clock_at(now_s).base_ns;
 	capture_begin();
 	turn_commit(turn, now_s, idle);
