@@ -21,8 +21,9 @@
 #include "origin.h"
 
 enum {
-	CACHE_SLOTS = 4096, /* a power of two */
-	LOOPBACK_V4 = 127,  /* first byte; all of 127.0.0.0/8 is this host */
+	CACHE_BITS = 12,
+	CACHE_SLOTS = 1 << CACHE_BITS,
+	LOOPBACK_V4 = 127, /* first byte; all of 127.0.0.0/8 is this host */
 	V4_AT = 12,
 	FEW_GROUPS = 64, /* more than most processes have */
 };
@@ -273,12 +274,7 @@ void access_set_readers(struct access *access, const struct prefix *readers,
 
 static struct slot *slot_of(struct access *access, const struct address *a)
 {
-	uint64_t word[2];
-
-	memcpy(word, a->byte, sizeof word);
-	/* An odd constant from the golden ratio mixes into the high bits. */
-	word[1] = (word[1] ^ word[0] * 31) * UINT64_C(0x9e3779b97f4a7c15);
-	return &access->cache[word[1] >> 32 & (CACHE_SLOTS - 1)];
+	return &access->cache[address_hash(a, CACHE_BITS)];
 }
 
 static bool hosts_access_allows(const struct address *caller)

@@ -33,6 +33,17 @@ bool address_equal(const struct address *a, const struct address *b)
 	return memcmp(a->byte, b->byte, sizeof a->byte) == 0;
 }
 
+uint32_t address_hash(const struct address *a, unsigned bits)
+{
+	/* Odd, with well-spread bits: 2^64 / golden ratio. */
+	static const uint64_t mix = UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t word[2];
+
+	memcpy(word, a->byte, sizeof word);
+	/* Only the highest bits of a product depend on all of its factor. */
+	return (uint32_t)((word[1] ^ word[0] * 31) * mix >> (64 - bits));
+}
+
 struct address address_from_v4(uint32_t host_order)
 {
 	struct address a;

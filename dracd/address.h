@@ -40,6 +40,12 @@ struct address_keys {
 bool address_is_v4(const struct address *a);
 bool address_equal(const struct address *a, const struct address *b);
 
+/*
+ * A number of so many bits (1 to 32), another one for each address of a small
+ * network. Has no key: not where strangers gain by choosing those that share.
+ */
+uint32_t address_hash(const struct address *a, unsigned bits);
+
 struct address address_from_v4(uint32_t host_order);
 /* bytes: len 4 or 16 in network order; false for another len. */
 bool address_from_bytes(struct address *a, const void *bytes, size_t len);

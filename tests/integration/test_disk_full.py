@@ -88,6 +88,9 @@ def test_filled_by_others(daemon, disk, durability):
     with daemon.client("tcp") as client:
         for number in range(50):
             assert client.add1(address(number)) == ADD_SUCCESS
+        # What the first daemon wrote leaves room when it goes.
+        wait_for(lambda: len(os.listdir(disk.inside / "journal")) == 1,
+                 RECOVERY_S, "one segment")
         disk.fill()
         good = set(range(50)) | add_until_refused(client, 50)
         refused = range(len(good), len(good) + 200)

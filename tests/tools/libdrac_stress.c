@@ -137,7 +137,7 @@ static void *shared_thread(void *unused)
 
 static void *own_thread(void *unused)
 {
-	struct drac *drac = drac_open(server, 0);
+	struct drac *drac = drac_open(server, DRAC_BUDGET_MAX_MS);
 
 	for (unsigned int i = 0; i < rounds; i++)
 		add_and_query(drac);
@@ -253,7 +253,7 @@ static void run_threads(void)
 {
 	pthread_t threads[3 * THREADS];
 
-	shared = drac_open(server, 0);
+	shared = drac_open(server, DRAC_BUDGET_MAX_MS);
 	if (shared == NULL)
 		errx(1, "%s", drac_error());
 	start(threads, THREADS, shared_thread, NULL);
@@ -317,7 +317,7 @@ static void run_high(void)
 			err(1, "/dev/null");
 	rounds = 10;
 	classic_thread(NULL);
-	drac = drac_open(server, 0);
+	drac = drac_open(server, DRAC_BUDGET_MAX_MS);
 	add_and_query(drac);
 	if (drac_stats(drac, counters, &count) != DRAC_OK)
 		complain("stats", 0, drac_error());
@@ -371,7 +371,7 @@ static void run_fork(void)
 	int status;
 	pid_t child;
 
-	shared = drac_open(server, 0);
+	shared = drac_open(server, DRAC_BUDGET_MAX_MS);
 	if (shared == NULL)
 		errx(1, "%s", drac_error());
 	add_and_query(shared); /* leaves a connection */

@@ -408,6 +408,31 @@ static void who_can_be_a_client(void **state)
 	}
 }
 
+/* What looks for callers must not find all of one network in one place. */
+static void hash_tells_neighbours_apart(void **state)
+{
+	enum { BITS_MOST = 12, FEW = 256 };
+	static const char *const first[] = {"10.1.0.0", "192.0.2.0",
+					    "2001:db8::", "2001:db8:0:7::1:0",
+					    "ffff:ffff:ffff:ffff:ffff:ffff::"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(first); i++) {
+		bool seen[1 << BITS_MOST] = {false};
+		struct address a = from(first[i]);
+
+		for (int n = 0; n < FEW; n++) {
+			a.byte[15] = (uint8_t)n;
+			uint32_t hash = address_hash(&a, BITS_MOST);
+
+			assert_in_range(hash, 0, (1 << BITS_MOST) - 1);
+			if (seen[hash])
+				fail_msg("%s: %d shares", first[i], n);
+			seen[hash] = true;
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +443,7 @@ int main(void)
 	    cmocka_unit_test(quads_agree_with_inet_pton),
 	    cmocka_unit_test(from_other_forms),
 	    cmocka_unit_test(v4_is_told_from_v6),
+	    cmocka_unit_test(hash_tells_neighbours_apart),
 	    cmocka_unit_test(prefix_holds),
 	    cmocka_unit_test(prefix_of_each_length),
 	    cmocka_unit_test(masks_with_holes),

@@ -5,12 +5,7 @@
 
 #include "scratch.h"
 
-#ifdef MEMCHECK
-enum { STEPS = 2000 };
-#else
-enum { STEPS = 200000 };
-#endif
-enum { ALL = 65535, FEW = 100 };
+enum { STEPS = 200000, ALL = 65535, FEW = 100 };
 
 static struct address numbered(uint32_t number)
 {

@@ -157,7 +157,8 @@ static void same_xid_again(void **state)
 		assert_memory_equal(first, other, (size_t)len);
 		copies++;
 	}
-	assert_int_equal(copies, 2); /* at 250 and 500 ms */
+	/* At 250 and 500 ms, if a busy machine is in time for the second. */
+	assert_in_range(copies, 1, 2);
 
 	drac_call_run(ours, false, &call, NULL, drac_now_ns() + 1, &error);
 	len = recv(theirs, other, sizeof other, 0);
