@@ -211,6 +211,13 @@ class Dracd:
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
+    def state(self):
+        """Of its loop, as in proc(5): R, S, T; "" when it has ended."""
+        if not self.alive():
+            return ""
+        with open("/proc/%d/stat" % self.process.pid) as stat:
+            return stat.read().rpartition(") ")[2][0]
+
     def answers(self):
         try:
             with self.client("unix", timeout=1.0) as client:
