@@ -161,9 +161,8 @@ class Run:
             self.connection(index)
         if len(calls) > 1:
             with hanging(self.daemon.process):  # then all are of one turn
-                stat = "/proc/%d/stat" % self.daemon.process.pid
-                wait_for(lambda: ") T " in open(stat).read() or
-                         not self.daemon.alive(), START_S, "stop")
+                wait_for(lambda: self.daemon.state() in ("T", ""), START_S,
+                         "stop")
                 messages = self._send(calls)
         else:
             messages = self._send(calls)
