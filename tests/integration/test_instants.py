@@ -144,6 +144,11 @@ def script_and_crowd(run):
                    for n in range(1, CROWD + 1)))
 
 
+def one_turn(run):
+    """Of which some is answered before the maps have it."""
+    run.call(Call(V6[9]), Call(V4[0], LONGER_S), Call(V4[1], remove=True))
+
+
 def grow(run):
     run.call(Call(V4[25]))
     run.call(Call(V6[8]))
@@ -381,6 +386,17 @@ def test_every_allocation(world, choose, figures, kind):
     calls = made.count(fault.COUNT_ALLOCATIONS, serving=True)
     figures("allocations: " + summary(calls))
     made.strike_all(choose(calls, fault.NO_MEMORY), serving=True)
+
+
+@pytest.mark.parametrize("kind", ["btree", "lmdb"])
+def test_every_allocation_of_a_turn(world, figures, kind):
+    """And those after it: what it refuses it takes back without any."""
+    made = world(kind, act=one_turn)
+    calls = made.count(fault.COUNT_ALLOCATIONS, serving=True)
+    figures("allocations: " + summary(calls))
+    made.strike_all([Point(fault.NO_MEMORY[-1], at, fault.LOOP, sort)
+                     for at, sort in enumerate(calls[fault.LOOP], 1)],
+                    serving=True)
 
 
 @pytest.mark.parametrize("kind", ["btree", "lmdb"])
