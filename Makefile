@@ -261,8 +261,8 @@ check: test-deps
 	@DRACD_BUILD=$(B):$(B)/asan $(PYTHON) tests/check
 
 # The long form of tests that break what the daemon stands on: each call that
-# writes, each allocation, power, the clock, and answers against a model. DRACD_SEED
-# repeats a run.
+# writes, each allocation, power, the clock, and answers against a model: up to 40
+# minutes on two processors. DRACD_SEED repeats a run.
 torture: test-deps
 	$(MAKE) --no-print-directory -j$(JOBS) tests-build
 	$(MAKE) --no-print-directory -j$(JOBS) B=$(B)/asan SAN=address,undefined tests-build

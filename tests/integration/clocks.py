@@ -24,11 +24,13 @@ class Clock:
         self.wall_ns = self.slept_ns = self.boots = 0
         # Written in place: the daemon maps the file.
         self.file.write_bytes(bytes(16))
+        self.before_set = lambda: None
         self.reboot()
         self.env = {"LD_PRELOAD": str(preload), "CLOCK_FILE": str(self.file),
                     "CLOCK_BOOT": str(self.boot)}
 
     def _set(self):
+        self.before_set()
         with open(self.file, "r+b", buffering=0) as file:
             os.pwrite(file.fileno(),
                       struct.pack("=qq", self.wall_ns, self.slept_ns), 0)

@@ -49,23 +49,35 @@ def hanging(process):
         process.send_signal(signal.SIGCONT)
 
 
-def free_port():
-    """A port that no IPv4 or IPv6 loopback socket, UDP or TCP, holds."""
+def take_port():
+    """
+    A port that no IPv4 or IPv6 loopback socket, UDP or TCP, holds; and a
+    socket that keeps other tests from it until it is closed, though the
+    daemon comes and goes.
+    """
     while True:
         port = random.choice(PORTS)
+        kept = socket.socket(socket.AF_UNIX)
         held = []
         try:
+            kept.bind("\0dracd test, port %d" % port)
             for family, host in ((socket.AF_INET, "127.0.0.1"),
                                  (socket.AF_INET6, "::1")):
                 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                     held.append(socket.socket(family, kind))
                     held[-1].bind((host, port))
-            return port
+            return port, kept
         except OSError:
-            continue
+            kept.close()
         finally:
             for sock in held:
                 sock.close()
+
+
+def free_port():
+    port, kept = take_port()
+    kept.close()
+    return port
 
 
 def config_value(value):
@@ -128,7 +140,7 @@ class Dracd:
         self.dir = pathlib.Path(directory)
         self.dir.mkdir(exist_ok=True)
         self.dir.chmod(0o755)
-        self.port = free_port()
+        self.port, self.port_kept = take_port()
         self.unix = str(self.dir / "rpc.sock")
         self.lookup = str(self.dir / "map.sock")    # where `lookup` has it
         self.conf = self.dir / "dracd.conf"
@@ -211,6 +223,13 @@ class Dracd:
     def alive(self):
         return self.process is not None and self.process.poll() is None
 
+    def state(self):
+        """Of its loop, as in proc(5): R, S, T; "" when it has ended."""
+        if not self.alive():
+            return ""
+        with open("/proc/%d/stat" % self.process.pid) as stat:
+            return stat.read().rpartition(") ")[2][0]
+
     def answers(self):
         try:
             with self.client("unix", timeout=1.0) as client:
@@ -284,6 +303,7 @@ class Dracd:
 
     def finish(self):
         """What every test ends with: it stops, and was never ill."""
+        self.port_kept.close()
         if self.process is None:
             return
         try:

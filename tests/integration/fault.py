@@ -11,11 +11,13 @@ CALLS_MAX = 65536
 WRITES, ALLOCATIONS = 1, 2
 KILL, KILL_HALF, SHORT, FAIL = 1, 2, 3, 4
 FOR_EVER = 1 << 62
+LOOP, ASIDE = "loop", "other thread"    # whose calls are counted
 
 
 class _Shared(ctypes.Structure):
     _fields_ = [("target", ctypes.c_uint32), ("what", ctypes.c_uint32),
                 ("error", ctypes.c_uint32), ("waiting", ctypes.c_uint32),
+                ("aside", ctypes.c_uint32), ("sort", ctypes.c_uint32),
                 ("at", ctypes.c_uint64), ("span", ctypes.c_uint64),
                 ("count", ctypes.c_uint64), ("struck", ctypes.c_uint64),
                 ("ahead_s", ctypes.c_int64),
@@ -26,10 +28,10 @@ class _Shared(ctypes.Structure):
 # By the letter that fault.c has for it.
 SORTS = {"o": "new file", "w": "write", "p": "overwrite",
          "a": "fallocate", "t": "ftruncate",
-         "s": "sync", "m": "futimens", "c": "chmod", "d": "mkdir",
-         "u": "unlink", "r": "rename", "l": "link"}
-ALL, WRITE, TAKES_ROOM, MAY_WAIT = "".join(SORTS), "wp", "owadl", "owpats"
-ALLOCATION, PAGE = "h", "p"
+         "s": "sync", "m": "new time", "c": "chmod", "d": "mkdir",
+         "u": "unlink", "r": "rename", "l": "link", "h": "allocation"}
+ALLOCATION, PAGE, SYNC, NEW_TIME = "h", "p", "s", "m"
+ALL, WRITE, TAKES_ROOM, MAY_WAIT = "owpatsmcdurl", "wp", "owadl", "owpats"
 
 
 class Fault:
@@ -89,13 +91,17 @@ class Control:
                 "FAULT_CONTROL": str(self.path),
                 "FAULT_UNDER": str(self.under)}
 
-    def arm(self, fault, at):
-        """From now on, call number `at` goes wrong; 0: they are counted."""
+    def arm(self, fault, at, thread=LOOP, sort=""):
+        """
+        From now on, call number `at` of this thread and sort ("": of all
+        sorts) goes wrong; 0: they are counted.
+        """
         shared = self.shared
         shared.at = 0
         shared.target, shared.what = fault.target, fault.what
         shared.error, shared.span = fault.error, fault.span
         shared.only = fault.sorts.encode()
+        shared.aside, shared.sort = thread == ASIDE, ord(sort or "\0")
         shared.count = shared.struck = 0
         shared.at = at
 

@@ -3,13 +3,15 @@ The wall clock is set, back and forth, and the host sleeps. Nobody may relay
 for longer than he was granted, nor for less: in the table, in the maps, and as
 far as an MTA that asks can tell. Time does not pass here, it is set (clocks.py).
 
-TORTURE=1 is the long form: restarts after every step end in both ways, and
-there are more of them.
+TORTURE=1 is the long form: restarts after every step end in both ways, there
+are more of them, and much more in any order (DRACD_SEED repeats that).
 """
 
+import collections
+import contextlib
+import math
 import os
 import pathlib
-import random
 import threading
 
 import pytest
@@ -22,14 +24,16 @@ from rpcraw import ADD_SYSERR, NOTFOUND, OK
 from socketmap import NOTFOUND as NO_ENTRY
 from socketmap import Mta
 
-HOUR = 3600
+HOUR, DAY = 3600, 86400
 # From when it is to when it has been seen: once a second, on a busy machine.
 SOON_S = 10
 # An expiry is in whole seconds, and what was granted in this one began before.
 ROUNDING_S = 1.2
+UNSEEN_S = 1            # by so much the clock must be set to be followed
 SHORT, LONG = 300, 1200
 V4, V6 = "192.0.2.1", "2001:db8::1"
 UNTOUCHED = "192.0.2.99"
+ANY = [V4, V6] + ["192.0.2.%d" % n for n in range(2, 8)]
 TORTURE = bool(os.environ.get("TORTURE"))
 KEY = {V6: "2001:db8:0:0:0:0:0:1"}  # one of its keys in the maps
 
@@ -49,12 +53,18 @@ class Host:
     def __init__(self, made, clock):
         self.daemon, self.clock = made, clock
         self.ends = {}      # address: when it ends, in running time
+        self.apart_s = 0    # by how much the clock may not be followed
         made.env.update(clock.env)
+        clock.before_set = self.rest
         made.settings["lookup"] = ["unix:" + made.lookup]
         made.settings["ipv6_prefix"] = 64
         made.maps = [("btree:%s" % (made.dir / "dracd.db"), {"capacity": 64}),
                      ("hash:%s" % (made.dir / "hash.db"), {"nul": True}),
                      ("lmdb:%s" % (made.dir / "dracd.lmdb"), {})]
+
+    def rest(self):
+        """Till it waits: what is under way goes on at the time it began."""
+        wait_for(lambda: self.daemon.state() in ("S", ""), SOON_S, "rest")
 
     def add(self, address, lifetime, status=OK):
         begin = self.clock.running()
@@ -63,14 +73,23 @@ class Host:
         assert answer == status
         if status == OK:
             self.ends[address] = begin + lifetime
-            assert self.is_right(address, expiry)
+            assert self.is_right(address, expiry), "%s: %g s, not %g" % (
+                address, expiry - self.clock.now(), self.left(address))
+
+    @contextlib.contextmanager
+    def unheard(self):
+        """What passes within is not known to a start whose clock is behind."""
+        begin = self.clock.running()
+        yield
+        self.apart_s += self.clock.running() - begin
 
     def left(self, address):
         return self.ends[address] - self.clock.running()
 
     def is_right(self, address, expiry):
         """Seconds of the wall clock, as it is now."""
-        return abs(expiry - self.clock.now() - self.left(address)) <= ROUNDING_S
+        return abs(expiry - self.clock.now() - self.left(address)) <= \
+            ROUNDING_S + self.apart_s
 
     def told(self):
         """What each of them says: (who, address, an expiry or None)."""
@@ -147,7 +166,7 @@ def started(host):
 
 
 @pytest.mark.parametrize("steps", [(3 * HOUR,), (-3 * HOUR,),
-                                   (HOUR, -2 * HOUR, 5 * HOUR, -30 * 86400)])
+                                   (HOUR, -2 * HOUR, 5 * HOUR, -30 * DAY)])
 def test_steps(host, steps):
     started(host)
     for step in steps:
@@ -160,14 +179,12 @@ def test_steps(host, steps):
     assert host.daemon.stderr.count("clock stepped by") >= 1
 
 
-def test_many_steps_in_a_row(host):
+def test_many_steps_in_a_row(host, seed):
     """Faster than anybody can follow; and some of less than a second."""
     started(host)
-    seed = int(os.environ.get("DRACD_SEED") or random.randrange(1 << 32))
-    print("DRACD_SEED=%d" % seed)
-    pick = random.Random(seed)
+    host.apart_s = UNSEEN_S
     for _ in range(200):
-        host.clock.step(pick.choice([0.3, -0.3, 0.9, 7, -7, 5000, -5000]))
+        host.clock.step(seed.choice([0.3, -0.3, 0.9, 7, -7, 5000, -5000]))
         with host.daemon.client("unix", timeout=SOON_S) as client:
             client.null()
     host.check()
@@ -255,6 +272,38 @@ def test_kill_between_steps(host):
     host.ends_as_granted()
 
 
+def test_any_order(host, seed, figures):
+    """Steps, sleep, adds and restarts, while the system goes on."""
+    def step():
+        limit = seed.choice((10, HOUR, 30 * DAY))
+        host.clock.step(seed.choice((1, -1)) * seed.randrange(2, limit))
+
+    def sleep():
+        host.clock.sleep(seed.randrange(SHORT))
+
+    def add():
+        address = seed.choice(ANY)
+        left = host.left(address) if address in host.ends else 0
+        host.add(address, max(0, math.ceil(left)) + seed.randrange(1, SHORT))
+
+    def restart():
+        getattr(host.daemon, seed.choice(ENDS))()
+        for meanwhile in seed.sample((step, sleep), seed.randrange(3)):
+            meanwhile()
+        host.daemon.start()
+
+    started(host)
+    done = collections.Counter()
+    for _ in range(500 if TORTURE else 10):
+        action = seed.choice((step, step, sleep, add, add, restart))
+        action()
+        done[action.__name__] += 1
+        if seed.random() < 0.5:     # or before anybody has seen it
+            host.check()
+    host.ends_as_granted()
+    figures(", ".join("%s %d" % item for item in done.items()))
+
+
 @pytest.mark.parametrize("end", ENDS)
 def test_another_start_of_the_system(host, end):
     """
@@ -265,11 +314,12 @@ def test_another_start_of_the_system(host, end):
     ends = dict(host.ends)
     for _ in range(4 if TORTURE else 2):
         host.clock.sleep(60)
-        host.add(UNTOUCHED, LONG)       # so that the time is known
-        getattr(host.daemon, end)()
-        host.clock.reboot()
-        host.clock.step(-HOUR)
-        host.daemon.start()
+        with host.unheard():
+            host.add(UNTOUCHED, LONG)   # so that the time is known
+            getattr(host.daemon, end)()
+            host.clock.reboot()
+            host.clock.step(-HOUR)
+            host.daemon.start()
         assert "behind the journal" in host.daemon.stderr
         host.ends.update(ends)
         host.check()
@@ -289,10 +339,11 @@ def test_no_start_makes_it_immortal(host):
     starts = 8 if TORTURE else 4
     for _ in range(starts):
         host.clock.sleep(1.6 * SHORT / starts)
-        host.daemon.stop()
-        host.clock.reboot()
-        host.clock.step(30 - host.clock.now())
-        host.daemon.start()
+        with host.unheard():
+            host.daemon.stop()
+            host.clock.reboot()
+            host.clock.step(30 - host.clock.now())
+            host.daemon.start()
     host.check()
     assert host.left(V4) < 0 < host.left(V6)
     host.ends_as_granted()
@@ -394,7 +445,7 @@ def test_history_and_uptime(host):
         _, entry = client.query(V4)
         assert abs(entry.last - (before - HOUR)) < SOON_S
         assert abs(entry.first - (before - HOUR)) < SOON_S
-        host.clock.step(-40 * 365 * 86400)
+        host.clock.step(-40 * 365 * DAY)
         wait_for(lambda: stat(client, "uptime_s") < HOUR, SOON_S, "uptime")
 
 

@@ -5,9 +5,12 @@
  *	FAULT_CONTROL  a file, mapped here and by the test: struct control
  *	FAULT_UNDER    how the paths of files begin whose writes count
  *
- * What counts as a write: whatever changes a file or a directory. Besides, it
- * tells when the loop is waiting, so that a test may do one thing after the
- * other, and lets time pass without waiting for it.
+ * What counts as a write: whatever changes a file or a directory. Calls of one
+ * thread (the loop's or the other's) and of one sort are counted, so that the
+ * same number is the same call in every run, though threads wait for each other
+ * more or less. What goes wrong for longer than a call does so in all of them.
+ * Besides, it tells when the loop is waiting, so that a test may do one thing
+ * after the other, and lets time pass without waiting for it.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -44,6 +47,8 @@ enum what {
 struct control {
 	_Atomic uint32_t target, what, error;
 	_Atomic uint32_t waiting;  /* the loop has nothing to do */
+	_Atomic uint32_t aside;    /* not the loop's calls, but the other's */
+	_Atomic uint32_t sort;     /* of the calls that are counted; 0: all */
 	_Atomic uint64_t at, span; /* which calls, counted from 1 */
 	_Atomic uint64_t count;    /* calls of the target so far */
 	_Atomic uint64_t struck;   /* calls that went wrong */
@@ -91,14 +96,32 @@ static void die(void)
 		pause();
 }
 
-/* Counts one; whether it is its turn. */
+static bool is_loop(void)
+{
+	return syscall(SYS_gettid) == getpid();
+}
+
+static bool is_counted(char call)
+{
+	return is_loop() == (control->aside == 0) &&
+	       (control->sort == 0 || control->sort == (unsigned char)call);
+}
+
+/* Counts one of those in question; whether its turn has come. */
 static bool is_struck(enum target target, char call)
 {
+	uint64_t number;
 	if (control == NULL || control->target != target)
 		return false;
-	uint64_t number = atomic_fetch_add(&control->count, 1) + 1;
-	if (number <= CALLS_MAX)
-		control->call[number - 1] = call;
+	if (is_counted(call)) {
+		number = atomic_fetch_add(&control->count, 1) + 1;
+		if (number <= CALLS_MAX)
+			control->call[number - 1] = call;
+	} else if (control->struck > 0) {
+		number = control->count + 1; /* as the next of those */
+	} else {
+		return false;
+	}
 	if (control->at == 0 || number < control->at ||
 	    number - control->at >= control->span)
 		return false;
@@ -256,6 +279,13 @@ int futimens(int fd, const struct timespec times[2])
 {
 	return UNLESS_STRUCK('m', is_under_fd(fd), SYS_utimensat, fd, NULL,
 			     times, 0);
+}
+
+int utimensat(int dir_fd, const char *path, const struct timespec times[2],
+	      int flags)
+{
+	return UNLESS_STRUCK('m', is_under(dir_fd, path), SYS_utimensat, dir_fd,
+			     path, times, flags);
 }
 
 int fchmod(int fd, mode_t mode)
@@ -448,9 +478,7 @@ int epoll_wait(int fd, struct epoll_event *events, int room, int timeout_ms)
 /* Other threads wait by the kernel's clock. */
 static int64_t ahead_s(void)
 {
-	return control != NULL && syscall(SYS_gettid) == getpid()
-		   ? control->ahead_s
-		   : 0;
+	return control != NULL && is_loop() ? control->ahead_s : 0;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)
