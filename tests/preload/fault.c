@@ -69,6 +69,12 @@ int openat64(int dir_fd, const char *path, int flags, ...);
 
 static struct control *control;
 
+/* What counts runs of lines writes them down after exit(). */
+static void leave_alone(void)
+{
+	control = NULL;
+}
+
 __attribute__((constructor)) static void map_control(void)
 {
 	const char *path = getenv("FAULT_CONTROL");
@@ -80,8 +86,10 @@ __attribute__((constructor)) static void map_control(void)
 	void *shared = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE,
 			    MAP_SHARED, fd, 0);
 	syscall(SYS_close, fd);
-	if (shared != MAP_FAILED)
-		control = shared;
+	if (shared == MAP_FAILED)
+		return;
+	control = shared;
+	atexit(leave_alone);
 }
 
 static void die(void)
