@@ -37,9 +37,17 @@ static bool add_debt(struct turn *turn)
 	return true;
 }
 
+/* What is written now may have to be taken back, whatever memory there is. */
+static bool reserve_debt(struct turn *turn)
+{
+	return turn_reserve((void **)&turn->debt,
+			    turn->debt_count + turn->now.count,
+			    &turn->debt_room, sizeof(*turn->debt));
+}
+
 static int write_records(struct turn *turn)
 {
-	bool added = add_debt(turn);
+	bool added = reserve_debt(turn) && add_debt(turn);
 	for (size_t i = 0; i < turn->now.count && added; i++)
 		added = add_record(turn, &turn->now.change[i].request.address,
 				   turn->now.change[i].entry);
@@ -115,20 +123,13 @@ void commit_journal(struct turn *turn)
 
 /* ---- maps ---------------------------------------------------------------- */
 
-static void owe(struct turn *turn, const struct address *address)
-{
-	/* Without memory for it a restart may bring the entry back. */
-	if (turn_reserve((void **)&turn->debt, turn->debt_count,
-			 &turn->debt_room, sizeof(*address)))
-		turn->debt[turn->debt_count++] = *address;
-}
-
 /* In table and journal; the maps do not have it, or unput_held() has been. */
 void commit_take_back(struct turn *turn)
 {
 	bool erased = journal_rollback(turn->journal, &turn->held_mark);
 	for (size_t i = 0; i < turn->held.count && !erased; i++)
-		owe(turn, &turn->held.change[i].request.address);
+		turn->debt[turn->debt_count++] =
+		    turn->held.change[i].request.address;
 	turn_undo_all(turn, &turn->held);
 	turn_refuse_all(turn, &turn->held);
 	turn->held_until_ns = 0;
