@@ -91,7 +91,6 @@ static void a_refresh_beside_what_is_taken_back(void **state)
 	close(fd);
 }
 
-/* Something else was written meanwhile: it cannot just be cut off. */
 /* What is held is refused in the end, so no new file may say it. */
 static void built_anew_while_held(void **state)
 {
@@ -116,6 +115,7 @@ static void built_anew_while_held(void **state)
 	assert_everywhere(B, NOW + LIFETIME);
 }
 
+/* Something else was written meanwhile: it cannot just be cut off. */
 static void taken_back_by_records(void **state)
 {
 	int fd;
