@@ -69,12 +69,6 @@ int openat64(int dir_fd, const char *path, int flags, ...);
 
 static struct control *control;
 
-/* What counts runs of lines writes them down after exit(). */
-static void leave_alone(void)
-{
-	control = NULL;
-}
-
 __attribute__((constructor)) static void map_control(void)
 {
 	const char *path = getenv("FAULT_CONTROL");
@@ -86,10 +80,8 @@ __attribute__((constructor)) static void map_control(void)
 	void *shared = mmap(NULL, sizeof(*control), PROT_READ | PROT_WRITE,
 			    MAP_SHARED, fd, 0);
 	syscall(SYS_close, fd);
-	if (shared == MAP_FAILED)
-		return;
-	control = shared;
-	atexit(leave_alone);
+	if (shared != MAP_FAILED)
+		control = shared;
 }
 
 static void die(void)
@@ -442,8 +434,17 @@ char *strdup(const char *text)
 /* ---- time ------------------------------------------------------------------
  */
 
+/* What counts how often lines run writes that down at the very end. */
+static void leave_alone(void)
+{
+	control = NULL;
+}
+
 int epoll_wait(int fd, struct epoll_event *events, int room, int timeout_ms)
 {
+	static bool begun; /* before main() it would be too early for atexit */
+	if (!begun)
+		begun = atexit(leave_alone) == 0;
 	if (control != NULL && timeout_ms != 0)
 		control->waiting = 1;
 	int ready = (int)syscall(SYS_epoll_pwait, fd, events, room, timeout_ms,
