@@ -16,11 +16,9 @@ enum {
 
 static bool reserve_changes(struct changes *changes, size_t more)
 {
-	while (changes->room < changes->count + more)
-		if (!turn_reserve((void **)&changes->change, changes->room,
-				  &changes->room, sizeof(*changes->change)))
-			return false;
-	return true;
+	return turn_reserve((void **)&changes->change,
+			    changes->count + more - 1, &changes->room,
+			    sizeof(*changes->change));
 }
 
 static bool wait_for_held(struct turn *turn, const struct request *request)

@@ -37,14 +37,12 @@ static bool add_debt(struct turn *turn)
 	return true;
 }
 
-/* Room for all that it may owe later, perhaps for want of memory. */
+/* What is written now may have to be taken back, whatever memory there is. */
 static bool reserve_debt(struct turn *turn)
 {
-	while (turn->debt_room < turn->now.count)
-		if (!turn_reserve((void **)&turn->debt, turn->debt_room,
-				  &turn->debt_room, sizeof(*turn->debt)))
-			return false;
-	return true;
+	return turn_reserve((void **)&turn->debt,
+			    turn->debt_count + turn->now.count,
+			    &turn->debt_room, sizeof(*turn->debt));
 }
 
 static int write_records(struct turn *turn)
@@ -127,7 +125,7 @@ void commit_journal(struct turn *turn)
 
 /*
  * In table and journal; the maps do not have it, or unput_held() has been.
- * Nothing was owed when it was written, so there is room: reserve_debt().
+ * There is room for what it owes: reserve_debt().
  */
 void commit_take_back(struct turn *turn)
 {

@@ -27,7 +27,7 @@ static const char usage[] =
     "  -c file     configuration file, default " CONFIG_FILE "\n"
     "  dbfile      the first map, default /var/lib/dracd/dracd.db\n";
 
-static void print_and_exit(const char *text)
+static _Noreturn void print_and_exit(const char *text)
 {
 	exit(fputs(text, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK);
 }
@@ -76,12 +76,8 @@ static int take_option(struct options *options, int option)
 		return 0;
 	case 'h':
 		print_and_exit(usage);
-		return 0;
-	case 'V':
+	default: /* 'V' */
 		print_and_exit("dracd " DRACD_VERSION "\n");
-		return 0;
-	default:
-		return EX_USAGE;
 	}
 }
 

@@ -15,12 +15,13 @@ enum {
 	ROUNDS_MAX = 16, /* of a pass, in which they are tried again */
 };
 
-/* Makes room for one more element of an array. */
 bool turn_reserve(void **array, size_t count, size_t *room, size_t size)
 {
 	if (count < *room)
 		return true;
 	size_t wanted = *room ? 2 * *room : 64;
+	while (wanted <= count)
+		wanted *= 2;
 	void *grown = reallocarray(*array, wanted, size);
 	if (grown == NULL)
 		return false;

@@ -51,7 +51,7 @@ struct turn {
 	size_t debt_count, debt_room;
 };
 
-/* Makes room for one more element of an array. */
+/* Makes room for the element of an array that has this many before it. */
 bool turn_reserve(void **array, size_t count, size_t *room, size_t size);
 
 /* turn.c: the answer; the request is done with. */

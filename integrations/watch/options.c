@@ -23,7 +23,7 @@ static const char usage[] =
     "  file:/path/log          a log file\n"
     "  cyrus:/path/socket      the notifysocket of Cyrus IMAP\n";
 
-static void print_and_exit(const char *text)
+static _Noreturn void print_and_exit(const char *text)
 {
 	exit(fputs(text, stdout) < 0 || fflush(stdout) != 0 ? EX_IOERR : EX_OK);
 }
@@ -64,10 +64,8 @@ static int take_option(struct options *options, int option, const char *word)
 		return 0;
 	case 'h':
 		print_and_exit(usage);
-		return 0;
 	case OPTION_VERSION:
 		print_and_exit("dracwatch " DRACD_VERSION "\n");
-		return 0;
 	default:
 		return bad_option(option, word);
 	}

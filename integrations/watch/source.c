@@ -107,8 +107,10 @@ struct source *source_open(const char *text, const json_t *saved,
 	struct source *source = calloc(1, sizeof *source);
 	const char *what;
 
-	if (source == NULL)
+	if (source == NULL) {
+		log_errno(LOG_ERR, "%s cannot be watched", text);
 		return NULL;
+	}
 	*source = (struct source){
 	    .world = world, .name = text, .joins = joins_create()};
 	what = parse(text, &source->kind);

@@ -7,7 +7,9 @@ import os
 import pathlib
 import random
 import resource
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -45,6 +47,15 @@ def dracd(build, tmp_path):
             failures.append(str(error))
     if failures:
         pytest.fail("\n".join(failures), pytrace=False)
+
+
+@pytest.fixture
+def open_dir():
+    """A directory that any user can enter; pytest's own he cannot."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="dracd-open."))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ authorized, whoever owns the file and wherever it lies.
 import os
 import pathlib
 import pwd
-import shutil
 import subprocess
-import tempfile
 import time
 
 import pytest
@@ -29,15 +27,6 @@ def old_map(path):
     subprocess.run(["db5.3_load", str(path)], input=text.encode(), check=True)
     path.chmod(0o644)
     return {b"192.0.2.1": b"%d" % expiry}
-
-
-@pytest.fixture
-def open_dir():
-    """A directory that any user can enter; pytest's own he cannot."""
-    path = pathlib.Path(tempfile.mkdtemp(prefix="dracd-takeover."))
-    path.chmod(0o755)
-    yield path
-    shutil.rmtree(path)
 
 
 def give(path):

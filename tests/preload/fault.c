@@ -464,8 +464,17 @@ char *strdup(const char *text)
 /* ---- time ------------------------------------------------------------------
  */
 
+/* What counts how often lines run writes that down at the very end. */
+static void leave_alone(void)
+{
+	control = NULL;
+}
+
 int epoll_wait(int fd, struct epoll_event *events, int room, int timeout_ms)
 {
+	static bool begun; /* before main() it would be too early for atexit */
+	if (!begun)
+		begun = atexit(leave_alone) == 0;
 	if (control != NULL && timeout_ms != 0)
 		control->waiting = 1;
 	int ready = (int)syscall(SYS_epoll_pwait, fd, events, room, timeout_ms,

@@ -1,8 +1,10 @@
 /*
  * refuse: what the system may refuse, refused when a test wants it. Each call
  * by the main thread of one of the functions below is counted, also those of
- * libraries; the one numbered refuse_at fails. Calls that write, and
- * allocations, are the business of tests/preload/fault.c.
+ * libraries; the one numbered refuse_at fails. Or else, as refuse_what says,
+ * the calls that write are counted, or the allocations of the program itself:
+ * some libraries do not look at what they get. Whole lives of a daemon with
+ * those are the business of tests/preload/fault.c.
  */
 #ifndef TESTS_REFUSE_H
 #define TESTS_REFUSE_H
@@ -21,6 +23,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -31,16 +34,22 @@
 
 static int refuse_at; /* 0: none */
 static int refuse_count;
+static enum { CALLS, WRITES, ALLOCATIONS } refuse_what;
 static const char *refused_call; /* the one that failed; NULL: none yet */
 
-static inline bool refused(const char *name, int error)
+static inline bool refuse_counted(const char *name, int error)
 {
-	if (refuse_at == 0 || syscall(SYS_gettid) != getpid() ||
-	    ++refuse_count != refuse_at)
+	if (syscall(SYS_gettid) != getpid() || ++refuse_count != refuse_at)
 		return false;
 	refused_call = name;
 	errno = error;
 	return true;
+}
+
+static inline bool refused(const char *name, int error)
+{
+	return refuse_at != 0 && refuse_what == CALLS &&
+	       refuse_counted(name, error);
 }
 
 static inline void refuse_begin(int at)
@@ -162,5 +171,129 @@ REFUSABLE_OPEN(openat, (int dir_fd, const char *path, int flags, ...), dir_fd,
 	       path, flags)
 #undef REFUSABLE_OPEN
 #undef REFUSABLE
+
+/* ---- writes -----------------------------------------------------------------
+ */
+
+static inline bool no_write(const char *name)
+{
+	return refuse_at != 0 && refuse_what == WRITES &&
+	       refuse_counted(name, ENOSPC);
+}
+
+/* Pages are many, and one like the other. */
+static inline bool no_page(void)
+{
+	enum { EACH_PAGE = 16 };
+	static unsigned pages; /* goes on: others next time */
+
+	return refuse_at != 0 && ++pages % EACH_PAGE == 0 && no_write("pwrite");
+}
+
+#define WRITING(result, name, is_refused, parameters, ...)                     \
+	result name parameters                                                 \
+	{                                                                      \
+		static result(*next) parameters;                               \
+		if (is_refused)                                                \
+			return -1;                                             \
+		if (next == NULL)                                              \
+			*(void **)&next = dlsym(RTLD_NEXT, #name);             \
+		return next(__VA_ARGS__);                                      \
+	}
+WRITING(ssize_t, write, no_write("write"),
+	(int fd, const void *data, size_t size), fd, data, size)
+WRITING(ssize_t, pwrite, no_page(),
+	(int fd, const void *data, size_t size, off_t offset), fd, data, size,
+	offset)
+WRITING(ssize_t, pwrite64, no_page(),
+	(int fd, const void *data, size_t size, off64_t offset), fd, data, size,
+	offset)
+WRITING(int, ftruncate, no_write("ftruncate"), (int fd, off_t len), fd, len)
+WRITING(int, truncate, no_write("truncate"), (const char *path, off_t len),
+	path, len)
+WRITING(int, fallocate, no_write("fallocate"),
+	(int fd, int mode, off_t offset, off_t len), fd, mode, offset, len)
+WRITING(int, fsync, no_write("fsync"), (int fd), fd)
+WRITING(int, fdatasync, no_write("fdatasync"), (int fd), fd)
+WRITING(int, futimens, no_write("futimens"),
+	(int fd, const struct timespec times[2]), fd, times)
+WRITING(int, fchmod, no_write("fchmod"), (int fd, mode_t mode), fd, mode)
+WRITING(int, fchown, no_write("fchown"), (int fd, uid_t uid, gid_t gid), fd,
+	uid, gid)
+WRITING(int, mkdir, no_write("mkdir"), (const char *path, mode_t mode), path,
+	mode)
+WRITING(int, unlink, no_write("unlink"), (const char *path), path)
+WRITING(int, unlinkat, no_write("unlinkat"),
+	(int dir_fd, const char *path, int flags), dir_fd, path, flags)
+WRITING(int, rename, no_write("rename"), (const char *old, const char *new),
+	old, new)
+WRITING(int, renameat, no_write("renameat"),
+	(int old_fd, const char *old, int new_fd, const char *new), old_fd, old,
+	new_fd, new)
+#undef WRITING
+
+/* ---- allocations -----------------------------------------------------------
+ */
+
+extern const char __executable_start, etext;
+
+/* How often this place has allocated: what follows is like what was before. */
+static inline bool refuse_often(const char *caller)
+{
+	enum { PLACES = 512, OFTEN = 8 };
+	static struct {
+		const char *caller;
+		int count, at;
+	} place[PLACES];
+	int i = 0;
+
+	while (i < PLACES - 1 && place[i].caller != NULL &&
+	       place[i].caller != caller)
+		i++;
+	if (place[i].at != refuse_at)
+		place[i].count = 0;
+	place[i].caller = caller;
+	place[i].at = refuse_at;
+	return ++place[i].count > OFTEN;
+}
+
+static inline bool no_memory(const char *name, const char *caller)
+{
+	return refuse_at != 0 && refuse_what == ALLOCATIONS &&
+	       caller >= &__executable_start && caller < &etext &&
+	       !refuse_often(caller) && refuse_counted(name, ENOMEM);
+}
+
+#define ALLOCATION(name, parameters, ...)                                      \
+	void *name parameters                                                  \
+	{                                                                      \
+		static void *(*next)parameters;                                \
+		if (no_memory(#name, __builtin_return_address(0)))             \
+			return NULL;                                           \
+		if (next == NULL)                                              \
+			*(void **)&next = dlsym(RTLD_NEXT, #name);             \
+		return next(__VA_ARGS__);                                      \
+	}
+ALLOCATION(malloc, (size_t size), size)
+ALLOCATION(calloc, (size_t count, size_t size), count, size)
+ALLOCATION(realloc, (void *old, size_t size), old, size)
+ALLOCATION(reallocarray, (void *old, size_t count, size_t size), old, count,
+	   size)
+ALLOCATION(aligned_alloc, (size_t alignment, size_t size), alignment, size)
+#undef ALLOCATION
+
+#define COPY(name, parameters, ...)                                            \
+	char *name parameters                                                  \
+	{                                                                      \
+		static char *(*next)parameters;                                \
+		if (no_memory(#name, __builtin_return_address(0)))             \
+			return NULL;                                           \
+		if (next == NULL)                                              \
+			*(void **)&next = dlsym(RTLD_NEXT, #name);             \
+		return next(__VA_ARGS__);                                      \
+	}
+COPY(strdup, (const char *text), text)
+COPY(strndup, (const char *text, size_t size), text, size)
+#undef COPY
 
 #endif

@@ -240,6 +240,44 @@ static void wrong_files(void **state)
 	assert_contains(capture_end(), "/nonexistent/patterns: No such file");
 }
 
+/* What text says, with one line many times before its end. */
+static void too_many(const char *begin, const char *line, int count,
+		     const char *message)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	assert_non_null(f);
+	fputs(begin, f);
+	for (int i = 0; i < count; i++)
+		fprintf(f, line, i);
+	fclose(f);
+	capture_begin();
+	assert_null(parse(text));
+	assert_contains(capture_end(), message);
+	free(text);
+}
+
+static void limits(void **state)
+{
+	enum { MANY = 2000, LARGE = 2 << 20 };
+	int fd = memfd_create("large", MFD_CLOEXEC);
+	char path[64];
+
+	(void)state;
+	too_many("", "pattern p%d\nprogram p\nlogin (?<address>.)\n", MANY,
+		 "patterns: leave out some");
+	too_many("pattern a\n", "program p%d\n", MANY,
+		 "programs: write a second pattern");
+	assert_int_equal(ftruncate(fd, LARGE), 0);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	capture_begin();
+	assert_null(patterns_load(path));
+	assert_contains(capture_end(), ": larger than");
+	close(fd);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -259,7 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(all_lines),   cmocka_unit_test(whole_messages),
 	    cmocka_unit_test(endless),     cmocka_unit_test(long_user),
-	    cmocka_unit_test(wrong_files),
+	    cmocka_unit_test(wrong_files), cmocka_unit_test(limits),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

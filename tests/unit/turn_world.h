@@ -39,6 +39,7 @@ static struct maps *maps;
 static struct turn *turn;
 static struct timebase world_clock;
 static int64_t world_now_s = NOW; /* when it begins */
+static enum durability world_durability;
 
 static char map_path_1[64], map_path_2[64];
 static char journal_path[] = "journal", copy_path[] = "copy";
@@ -123,6 +124,7 @@ static inline int world_setup_at(const char *first, const char *second)
 	    .maps = world_maps,
 	    .map_count = 2,
 	    .journal = journal_path,
+	    .durability = world_durability,
 	    .max_entries = 100000,
 	};
 	world_begin();
