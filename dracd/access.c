@@ -272,12 +272,7 @@ void access_set_readers(struct access *access, const struct prefix *readers,
 
 static struct slot *slot_of(struct access *access, const struct address *a)
 {
-	uint64_t word[2];
-
-	memcpy(word, a->byte, sizeof word);
-	/* An odd constant from the golden ratio mixes into the high bits. */
-	word[1] = (word[1] ^ word[0] * 31) * UINT64_C(0x9e3779b97f4a7c15);
-	return &access->cache[word[1] >> 32 & (CACHE_SLOTS - 1)];
+	return &access->cache[address_hash(a) & (CACHE_SLOTS - 1)];
 }
 
 static bool hosts_access_allows(const struct address *caller)

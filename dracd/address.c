@@ -33,6 +33,18 @@ bool address_equal(const struct address *a, const struct address *b)
 	return memcmp(a->byte, b->byte, sizeof a->byte) == 0;
 }
 
+uint32_t address_hash(const struct address *a)
+{
+	uint64_t word[2], value;
+
+	memcpy(word, a->byte, sizeof word);
+	value = word[0] * 31 ^ word[1];
+	/* Neighbours differ in the last bytes: to be mixed, not only moved. */
+	value ^= value >> 32;
+	/* An odd constant from the golden ratio mixes into the high bits. */
+	return (uint32_t)(value * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+}
+
 struct address address_from_v4(uint32_t host_order)
 {
 	struct address a;

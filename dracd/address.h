@@ -39,6 +39,8 @@ struct address_keys {
 
 bool address_is_v4(const struct address *a);
 bool address_equal(const struct address *a, const struct address *b);
+/* Without a key: only for addresses that strangers do not choose. */
+uint32_t address_hash(const struct address *a);
 
 struct address address_from_v4(uint32_t host_order);
 /* bytes: len 4 or 16 in network order; false for another len. */

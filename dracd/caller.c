@@ -79,11 +79,7 @@ void callers_free(struct callers *callers)
 static uint16_t *bucket_of(struct callers *callers,
 			   const struct address *caller)
 {
-	uint64_t word[2];
-	memcpy(word, caller->byte, sizeof(word));
-	/* An odd constant from the golden ratio mixes into the high bits. */
-	word[1] = (word[1] ^ word[0] * 31) * UINT64_C(0x9e3779b97f4a7c15);
-	return &callers->bucket[(word[1] >> 32) % BUCKETS];
+	return &callers->bucket[address_hash(caller) % BUCKETS];
 }
 
 /* A free slot, or CALLER_UNKNOWN. */

@@ -257,6 +257,35 @@ static void v4_is_told_from_v6(void **state)
 	assert_false(address_equal(&v4, &compatible));
 }
 
+/* Of what callers are: hosts of a network, hosts of a /64, local users. */
+static void neighbours_are_spread(void **state)
+{
+	enum { MANY = 16384, BUCKETS = 1024, MOST = 3 * MANY / BUCKETS };
+	static int low[BUCKETS], high[BUCKETS];
+
+	(void)state;
+	for (int kind = 0; kind < 3; kind++) {
+		memset(low, 0, sizeof low);
+		memset(high, 0, sizeof high);
+		for (uint32_t i = 0; i < MANY; i++) {
+			struct address a = address_from_v4(0xc0000000 + i);
+
+			if (kind > 0)
+				memset(a.byte, kind == 1 ? 0x20 : 0xff, 12);
+			if (kind == 2)
+				memset(a.byte + 12, 0, 2);
+			uint32_t hash = address_hash(&a);
+
+			low[hash % BUCKETS]++;
+			high[hash / (UINT32_MAX / BUCKETS + 1)]++;
+		}
+		for (int i = 0; i < BUCKETS; i++)
+			if (low[i] > MOST || high[i] > MOST)
+				fail_msg("kind %d bucket %d: %d, %d", kind, i,
+					 low[i], high[i]);
+	}
+}
+
 static void prefix_holds(void **state)
 {
 	static const struct {
@@ -418,6 +447,7 @@ int main(void)
 	    cmocka_unit_test(quads_agree_with_inet_pton),
 	    cmocka_unit_test(from_other_forms),
 	    cmocka_unit_test(v4_is_told_from_v6),
+	    cmocka_unit_test(neighbours_are_spread),
 	    cmocka_unit_test(prefix_holds),
 	    cmocka_unit_test(prefix_of_each_length),
 	    cmocka_unit_test(masks_with_holes),
