@@ -27,6 +27,7 @@ V2_CALL = bytes.fromhex(
     "00000000 00000000 00000000 00000000 fffffffe ffffff80 00000000 00000001")
 V2_ADDRESS = "2001:db8::fe80:1"
 PIPELINED = 8
+CALL_MAX = 1024     # bytes of a datagram that are looked at
 VICTIM = "198.51.100.77"
 
 
@@ -236,6 +237,28 @@ def test_unknown_credential(daemon, flavor):
     assert table(daemon) == set()
 
 
+AUTH_SYS_BODY = struct.pack(">I", 1) + rpcraw.opaque("host") + bytes(12)
+
+
+@pytest.mark.parametrize("body", [
+    b"", AUTH_SYS_BODY[:-4], AUTH_SYS_BODY + bytes(4),
+    AUTH_SYS_BODY[:-4] + struct.pack(">I", 2) + bytes(4),
+    AUTH_SYS_BODY[:-4] + struct.pack(">I", 17) + bytes(4 * 17),
+    struct.pack(">II", 1, 256) + bytes(256 + 12),
+    struct.pack(">II", 1, 0xffffffff) + bytes(12),
+], ids=["empty", "cut", "tail", "gids-cut", "gids-17", "name-256", "name-4G"])
+def test_malformed_auth_sys(daemon, body):
+    """It ends where it says: behind it are our arguments, not its groups."""
+    def check(answer):
+        # MSG_DENIED, AUTH_ERROR, AUTH_BADCRED
+        assert answer.denied and answer.stat == rpcraw.AUTH_ERROR
+        assert answer.body == struct.pack(">I", 1)
+
+    check_both(daemon, call(1, ADD, rpcraw.v1_args(VICTIM), cred=(1, body)),
+               check)
+    assert table(daemon) == set()
+
+
 @pytest.mark.parametrize("message, address", [
     (V1_CALL, V1_ADDRESS), (V2_CALL, V2_ADDRESS)], ids=["v1", "v2"])
 def test_trailing_bytes_are_ignored(daemon, message, address):
@@ -247,12 +270,17 @@ def test_trailing_bytes_are_ignored(daemon, message, address):
     assert table(daemon) == {address}
 
 
-def test_oversized_datagram(daemon):
-    """A whole call and 60 kB behind it: answered or not, nothing else."""
+@pytest.mark.parametrize("size", [CALL_MAX + 1, 60000])
+def test_oversized_datagram(daemon, size):
+    """A whole call and more behind it than any call has: nothing."""
     with daemon.client("udp") as client:
-        for data in answers(client, V1_CALL + bytes(60000)):
-            assert data[:24] == reply(0)[:24]
-    assert table(daemon) <= {V1_ADDRESS}
+        bad = client.stats()["bad_calls"]
+        message = call(1, ADD, rpcraw.v1_args(VICTIM))
+        assert answers(client, message.ljust(size, b"\0")) == []
+        assert client.stats()["bad_calls"] == bad + 1
+        assert len(answers(client, message.ljust(CALL_MAX, b"\0"))) == 1
+        assert client.remove(VICTIM) == rpcraw.OK
+    assert table(daemon) == set()
 
 
 @pytest.mark.parametrize("mark", [
