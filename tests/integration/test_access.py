@@ -218,6 +218,8 @@ def test_max_entries(dracd):
     with daemon.client() as client:
         answers = [client.add1("198.51.100.%d" % i) for i in range(150)]
         assert answers == [ADD_SUCCESS] * 100 + [rpcraw.ADD_SYSERR] * 50
+        assert client.add2("2001:db8::1") == rpcraw.ADD_SYSERR
+        assert client.add3("198.51.100.149") == (rpcraw.SYSERR, 0)
         assert client.add1("198.51.100.5") == ADD_SUCCESS
         assert client.remove("198.51.100.5") == rpcraw.OK
         assert client.add1("198.51.100.149") == ADD_SUCCESS

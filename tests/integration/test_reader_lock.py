@@ -17,6 +17,8 @@ HOLD_S = 10
 BOUND_S = 1.0       # DESIGN.md section 8: 500 ms, and a busy machine
 EARLY_S = 0.3
 PROMPT_S = 0.3
+BATCH = 64          # UDP_BATCH: calls that are read, answers that are sent
+MANY = 3 * BATCH
 
 
 @contextlib.contextmanager
@@ -110,6 +112,28 @@ def test_short_hold_costs_only_time(dracd):
                 other.null()
         assert rpcraw.parse(client.carrier.receive()).body == bytes(4)
     assert set(daemon.map()) == {b"192.0.2.7"}
+
+
+def test_more_than_one_batch_waits(dracd):
+    """Of one UDP caller: each is answered, and once, whatever became of it."""
+    daemon = dracd().start()
+    asked, done = {}, {}
+    with daemon.client(timeout=5) as client, daemon.client("tcp") as other:
+        with reader(daemon):
+            for i in range(MANY):
+                asked[i] = "198.51.100.%d" % i
+                client.carrier.send(rpcraw.call(
+                    3, rpcraw.ADD, rpcraw.v3_add_args(asked[i], 60), xid=i))
+            for _ in range(MANY // BATCH + 1):
+                other.null()        # each has been read
+        while len(done) < MANY:
+            reply = rpcraw.parse(client.carrier.receive())
+            assert reply.xid in asked and reply.xid not in done
+            done[reply.xid] = rpcraw.Reader(reply.body).take(">I")
+        assert set(done.values()) <= {OK, rpcraw.SYSERR}    # on a busy host
+        table = set(client.table())
+    assert table == {asked[i] for i, status in done.items() if status == OK}
+    assert set(daemon.map()) == {address.encode() for address in table}
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["idle", "add-waits"])
