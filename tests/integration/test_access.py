@@ -98,6 +98,7 @@ def test_refused_caller_changes_nothing(dracd):
         assert client.add2("2001:db8::9") == ADD_PERM
         assert client.add3("192.0.2.9")[0] == rpcraw.PERM
         assert client.remove("192.0.2.1") == rpcraw.PERM
+        assert client.stats()["denied"] == 4
     assert set(daemon.map()) == {b"192.0.2.1"}
 
 
@@ -196,6 +197,7 @@ def test_never(dracd):
         assert client.add2("2001:db8:1::1") == ADD_PERM
         assert client.add1("198.51.100.8") == ADD_SUCCESS
         assert client.add2("2001:db9::1") == ADD_SUCCESS
+        assert client.stats()["denied"] == 7
         assert set(client.table()) == {"198.51.100.8", "2001:db9::1"}
 
 

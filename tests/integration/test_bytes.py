@@ -237,28 +237,6 @@ def test_unknown_credential(daemon, flavor):
     assert table(daemon) == set()
 
 
-AUTH_SYS_BODY = struct.pack(">I", 1) + rpcraw.opaque("host") + bytes(12)
-
-
-@pytest.mark.parametrize("body", [
-    b"", AUTH_SYS_BODY[:-4], AUTH_SYS_BODY + bytes(4),
-    AUTH_SYS_BODY[:-4] + struct.pack(">I", 2) + bytes(4),
-    AUTH_SYS_BODY[:-4] + struct.pack(">I", 17) + bytes(4 * 17),
-    struct.pack(">II", 1, 256) + bytes(256 + 12),
-    struct.pack(">II", 1, 0xffffffff) + bytes(12),
-], ids=["empty", "cut", "tail", "gids-cut", "gids-17", "name-256", "name-4G"])
-def test_malformed_auth_sys(daemon, body):
-    """It ends where it says: behind it are our arguments, not its groups."""
-    def check(answer):
-        # MSG_DENIED, AUTH_ERROR, AUTH_BADCRED
-        assert answer.denied and answer.stat == rpcraw.AUTH_ERROR
-        assert answer.body == struct.pack(">I", 1)
-
-    check_both(daemon, call(1, ADD, rpcraw.v1_args(VICTIM), cred=(1, body)),
-               check)
-    assert table(daemon) == set()
-
-
 @pytest.mark.parametrize("message, address", [
     (V1_CALL, V1_ADDRESS), (V2_CALL, V2_ADDRESS)], ids=["v1", "v2"])
 def test_trailing_bytes_are_ignored(daemon, message, address):
