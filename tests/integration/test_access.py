@@ -248,12 +248,13 @@ def test_unix_credentials(dracd, gid, uid, answer):
         daemon.start()
         shutil.copy(HERE / "ask.py", place)
         shutil.copy(HERE / "rpcraw.py", place)
-        out = subprocess.run(
-            ["setpriv", "--regid", str(gid), "--reuid", str(uid),
-             "--clear-groups", sys.executable, place + "/ask.py", "unix",
-             place + "/rpc.sock", "0", "192.0.2.1"], text=True,
-            stdout=subprocess.PIPE, check=True).stdout
-        assert out.strip() == answer
+        for what in "192.0.2.1", "list":
+            out = subprocess.run(
+                ["setpriv", "--regid", str(gid), "--reuid", str(uid),
+                 "--clear-groups", sys.executable, place + "/ask.py", "unix",
+                 place + "/rpc.sock", "0", what], text=True,
+                stdout=subprocess.PIPE, check=True).stdout
+            assert out.strip() == answer, what
         daemon.stop()
 
 
