@@ -12,6 +12,7 @@ import time
 import pytest
 
 import rpcraw
+from daemon import wait_for
 from rpcraw import ADD_SUCCESS, ADD_SYSERR, OK
 
 HOLD_S = 10
@@ -113,6 +114,24 @@ def test_short_hold_costs_only_time(dracd):
                 other.null()
         assert rpcraw.parse(client.carrier.receive()).body == bytes(4)
     assert set(daemon.map()) == {b"192.0.2.7"}
+
+
+def test_what_is_told_meanwhile(dracd):
+    """Neither what has run out nor what is held: no MTA may relay for it."""
+    daemon = dracd().start()
+    with daemon.client() as client, daemon.client("tcp") as other:
+        expiry = client.add3("192.0.2.1", 1)[1]
+        with reader(daemon):
+            wait_for(lambda: time.time() > expiry, 3, "the expiry")
+            assert other.query("192.0.2.1") == (rpcraw.NOTFOUND, None)
+            assert other.table() == {}
+            client.carrier.send(rpcraw.call(1, rpcraw.ADD,
+                                            rpcraw.v1_args("192.0.2.7")))
+            assert other.stats()["entries"] == 2, "held, and not gone yet"
+            assert other.query("192.0.2.7") == (rpcraw.NOTFOUND, None)
+            assert other.table() == {}
+        assert rpcraw.parse(client.carrier.receive()).body == bytes(4)
+        assert set(other.table()) == {"192.0.2.7"}
 
 
 def test_more_than_one_batch_waits(dracd):
