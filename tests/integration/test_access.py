@@ -255,6 +255,8 @@ def test_unix_credentials(dracd, gid, uid, answer):
                  place + "/rpc.sock", "0", what], text=True,
                 stdout=subprocess.PIPE, check=True).stdout
             assert out.strip() == answer, what
+        assert ("deny caller=local uid=%d reason=\"neither root" % uid in
+                daemon.stderr) == (answer == str(ADD_PERM)), daemon.stderr
         daemon.stop()
 
 

@@ -16,7 +16,7 @@ from daemon import wait_for
 from rpcraw import ADD_SUCCESS, ADD_SYSERR, OK
 
 HOLD_S = 10
-BOUND_S = 1.0       # DESIGN.md section 8: 500 ms, and a busy machine
+BOUND_S = 1.0       # commit.c: 500 ms, and a busy machine
 EARLY_S = 0.3
 PROMPT_S = 0.3
 BATCH = 64          # UDP_BATCH: calls that are read, answers that are sent
