@@ -25,7 +25,7 @@ int clock_gettime(clockid_t clock, struct timespec *now)
 
 /* ---- dracd ---- */
 
-static int add_result, stats_result;
+static int add_result, stats_result, remove_result;
 static uint64_t server_lifetime_s; /* 0: it does not say */
 static unsigned adds, asked;
 static char last_address[DRAC_ADDRESS_SIZE];
@@ -72,6 +72,13 @@ int drac_stats(struct drac *drac, struct drac_counter *counters, size_t *count)
 	return DRAC_OK;
 }
 
+int drac_remove(struct drac *drac, const char *address)
+{
+	(void)drac;
+	assert_string_equal(address, "0.0.0.0"); /* nobody's */
+	return remove_result;
+}
+
 /* ---- helpers ---- */
 
 static struct report *report;
@@ -82,6 +89,7 @@ static int begin(void **state)
 	wall_s = NOW;
 	monotonic_s = 1000;
 	add_result = stats_result = DRAC_OK;
+	remove_result = DRAC_NOTFOUND;
 	server_lifetime_s = LIFETIME;
 	adds = asked = 0;
 	report = report_open("somewhere");
@@ -141,10 +149,14 @@ static void what_is_left_of_a_lifetime(void **state)
 	}
 }
 
-/* DRAC 1.12, or one where we may not read: it grants the whole of it. */
+/*
+ * DRAC 1.12, or one where we may not read, or not by TCP: it grants the whole
+ * of it.
+ */
 static void a_server_that_does_not_say(void **state)
 {
-	static const int why[] = {DRAC_OK, DRAC_UNSUPPORTED, DRAC_PERM};
+	static const int why[] = {DRAC_OK, DRAC_UNSUPPORTED, DRAC_PERM,
+				  DRAC_NOANSWER};
 
 	(void)state;
 	server_lifetime_s = 0;
@@ -166,6 +178,7 @@ static void away(void **state)
 	static const int why[] = {DRAC_NOANSWER, DRAC_SYSERR};
 
 	(void)state;
+	remove_result = DRAC_NOANSWER;
 	for (size_t i = 0; i < 2 * sizeof why / sizeof why[0]; i++) {
 		int *result = i % 2 ? &add_result : &stats_result;
 
