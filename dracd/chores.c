@@ -37,7 +37,6 @@ struct chores {
 	int64_t not_before_ns;  /* after a failure */
 	int64_t dirty_since_ns; /* 0: nothing is dirty */
 	bool draining;          /* dirty for too long */
-	bool busy;              /* the last slice was not the last */
 	bool resync;
 	bool untidy;
 	uint32_t slot; /* the last one looked at after a failed flush */

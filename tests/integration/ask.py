@@ -3,7 +3,8 @@ ask: one version 1 add from wherever this runs, as a program of its own:
 
     ask.py udp|tcp HOST PORT ADDRESS      ask.py unix PATH 0 ADDRESS
 
-Prints the answer's number, "silent" or "closed".
+or, with "list" in place of the address, a list. Prints the number of the
+answer, "silent" or "closed".
 """
 
 import sys
@@ -20,7 +21,7 @@ def ask(transport, place, port, address):
         carrier = rpcraw.Stream((place, port) if transport == "tcp" else place,
                                 timeout=TIMEOUT_S)
     with rpcraw.Client(carrier) as client:
-        return client.add1(address)
+        return client.page()[0] if address == "list" else client.add1(address)
 
 
 if __name__ == "__main__":

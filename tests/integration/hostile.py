@@ -69,6 +69,8 @@ CALLS = {
     "host of 256": (by(AUTH_SYS, auth_sys("h" * 256)), denied(BADCRED)),
     "credential of 0": (by(AUTH_SYS, b""), denied(BADCRED)),
     "credential of 4": (by(AUTH_SYS, bytes(4)), denied(BADCRED)),
+    "AUTH_SYS and more": (by(AUTH_SYS, auth_sys() + bytes(4)), denied(BADCRED)),
+    "1 group of 2": (by(AUTH_SYS, auth_sys(gids=2)[:-4]), denied(BADCRED)),
     "AUTH_SHORT": (by(AUTH_SHORT, bytes(8)), denied(REJECTEDCRED)),
     "AUTH_DH": (by(AUTH_DH, bytes(20)), denied(REJECTEDCRED)),
     "flavor 99": (by(99, b""), denied(REJECTEDCRED)),
@@ -100,6 +102,7 @@ RECORDS = {
     "TLS": bytes.fromhex("16030101fc010001f80303") + bytes(64),
     "pieces": record(VALID["null"][:20], last=False) +
     record(VALID["null"][20:]),
+    "the first piece a call": record(VALID["add"], last=False) + record(b""),
     "empty": record(b""),
 }
 # The same for who asks for addresses.

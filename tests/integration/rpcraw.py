@@ -23,6 +23,7 @@ ADD_SUCCESS, ADD_PERM, ADD_SYSERR, ADD_UNKOWN = range(4)
 # drac3_status
 OK, PERM, SYSERR, INVALID, NOTFOUND = range(5)
 PAGE_MAX = 32
+DATAGRAM_MAX = 1400     # of an answer, which fits everywhere
 # drac3_event_kind
 AUTHORIZE, REFRESH, REMOVED, EXPIRE, DENY = range(5)
 
@@ -175,7 +176,9 @@ class Udp:
 
     def receive(self):
         try:
-            return self.sock.recv(65536)
+            data = self.sock.recv(65536)
+            assert len(data) <= DATAGRAM_MAX
+            return data
         except socket.timeout:
             raise NoAnswer() from None
         except ConnectionRefusedError:

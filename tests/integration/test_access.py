@@ -98,6 +98,7 @@ def test_refused_caller_changes_nothing(dracd):
         assert client.add2("2001:db8::9") == ADD_PERM
         assert client.add3("192.0.2.9")[0] == rpcraw.PERM
         assert client.remove("192.0.2.1") == rpcraw.PERM
+        assert client.stats()["denied"] == 4
     assert set(daemon.map()) == {b"192.0.2.1"}
 
 
@@ -196,6 +197,7 @@ def test_never(dracd):
         assert client.add2("2001:db8:1::1") == ADD_PERM
         assert client.add1("198.51.100.8") == ADD_SUCCESS
         assert client.add2("2001:db9::1") == ADD_SUCCESS
+        assert client.stats()["denied"] == 7
         assert set(client.table()) == {"198.51.100.8", "2001:db9::1"}
 
 
@@ -218,6 +220,8 @@ def test_max_entries(dracd):
     with daemon.client() as client:
         answers = [client.add1("198.51.100.%d" % i) for i in range(150)]
         assert answers == [ADD_SUCCESS] * 100 + [rpcraw.ADD_SYSERR] * 50
+        assert client.add2("2001:db8::1") == rpcraw.ADD_SYSERR
+        assert client.add3("198.51.100.149") == (rpcraw.SYSERR, 0)
         assert client.add1("198.51.100.5") == ADD_SUCCESS
         assert client.remove("198.51.100.5") == rpcraw.OK
         assert client.add1("198.51.100.149") == ADD_SUCCESS
@@ -244,12 +248,13 @@ def test_unix_credentials(dracd, gid, uid, answer):
         daemon.start()
         shutil.copy(HERE / "ask.py", place)
         shutil.copy(HERE / "rpcraw.py", place)
-        out = subprocess.run(
-            ["setpriv", "--regid", str(gid), "--reuid", str(uid),
-             "--clear-groups", sys.executable, place + "/ask.py", "unix",
-             place + "/rpc.sock", "0", "192.0.2.1"], text=True,
-            stdout=subprocess.PIPE, check=True).stdout
-        assert out.strip() == answer
+        for what in "192.0.2.1", "list":
+            out = subprocess.run(
+                ["setpriv", "--regid", str(gid), "--reuid", str(uid),
+                 "--clear-groups", sys.executable, place + "/ask.py", "unix",
+                 place + "/rpc.sock", "0", what], text=True,
+                stdout=subprocess.PIPE, check=True).stdout
+            assert out.strip() == answer, what
         assert ("deny caller=local uid=%d reason=\"neither root" % uid in
                 daemon.stderr) == (answer == str(ADD_PERM)), daemon.stderr
         daemon.stop()

@@ -27,6 +27,7 @@ V2_CALL = bytes.fromhex(
     "00000000 00000000 00000000 00000000 fffffffe ffffff80 00000000 00000001")
 V2_ADDRESS = "2001:db8::fe80:1"
 PIPELINED = 8
+CALL_MAX = 1024     # bytes of a datagram that are looked at
 VICTIM = "198.51.100.77"
 
 
@@ -247,12 +248,17 @@ def test_trailing_bytes_are_ignored(daemon, message, address):
     assert table(daemon) == {address}
 
 
-def test_oversized_datagram(daemon):
-    """A whole call and 60 kB behind it: answered or not, nothing else."""
+@pytest.mark.parametrize("size", [CALL_MAX + 1, 60000])
+def test_oversized_datagram(daemon, size):
+    """A whole call and more behind it than any call has: nothing."""
     with daemon.client("udp") as client:
-        for data in answers(client, V1_CALL + bytes(60000)):
-            assert data[:24] == reply(0)[:24]
-    assert table(daemon) <= {V1_ADDRESS}
+        bad = client.stats()["bad_calls"]
+        message = call(1, ADD, rpcraw.v1_args(VICTIM))
+        assert answers(client, message.ljust(size, b"\0")) == []
+        assert client.stats()["bad_calls"] == bad + 1
+        assert len(answers(client, message.ljust(CALL_MAX, b"\0"))) == 1
+        assert client.remove(VICTIM) == rpcraw.OK
+    assert table(daemon) == set()
 
 
 @pytest.mark.parametrize("mark", [

@@ -257,6 +257,28 @@ static void v4_is_told_from_v6(void **state)
 	assert_false(address_equal(&v4, &compatible));
 }
 
+/* Of what callers are: hosts of a network, hosts of a /64, local users. */
+static void callers_are_spread(void **state)
+{
+	enum { MANY = 16384, BITS = 10, MOST = 3 * MANY >> BITS };
+	static int count[1 << BITS];
+
+	(void)state;
+	for (int kind = 0; kind < 3; kind++) {
+		memset(count, 0, sizeof count);
+		for (uint32_t i = 0; i < MANY; i++) {
+			struct address a = address_from_v4(0xc0000000 + i);
+
+			if (kind > 0)
+				memset(a.byte, kind == 1 ? 0x20 : 0xff, 12);
+			if (kind == 2)
+				memset(a.byte + 12, 0, 2);
+			if (++count[address_hash(&a, BITS)] > MOST)
+				fail_msg("kind %d: too many in one", kind);
+		}
+	}
+}
+
 static void prefix_holds(void **state)
 {
 	static const struct {
@@ -444,6 +466,7 @@ int main(void)
 	    cmocka_unit_test(from_other_forms),
 	    cmocka_unit_test(v4_is_told_from_v6),
 	    cmocka_unit_test(hash_tells_neighbours_apart),
+	    cmocka_unit_test(callers_are_spread),
 	    cmocka_unit_test(prefix_holds),
 	    cmocka_unit_test(prefix_of_each_length),
 	    cmocka_unit_test(masks_with_holes),

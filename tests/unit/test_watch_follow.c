@@ -267,12 +267,16 @@ static void from_now_on(void **state)
 	expect("begun and ended|a|");
 }
 
-/* Rotated while nobody looked, twice: what is gone is said. */
+/*
+ * Rotated while nobody looked, twice: what is gone is said, and the file in its
+ * place is another one, long as it is.
+ */
 static void lost(void **state)
 {
 	json_t *saved;
 
 	(void)state;
+	append(OLD, "another log\nthat was\nnever read\nhere\n");
 	append(LOG, "a\n");
 	expect("a|");
 	saved = follow_save(follow);
