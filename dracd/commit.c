@@ -219,7 +219,7 @@ static void hold(struct turn *turn)
 		log_write(LOG_WARNING,
 			  "map=%s is kept locked by another process: adds are "
 			  "refused after %d ms",
-			  turn->config->maps[0].path, HOLD_MAX_MS);
+			  maps_failed(turn->maps), HOLD_MAX_MS);
 	commit_take_back(turn);
 }
 
@@ -230,7 +230,7 @@ static void fail(struct turn *turn, int error)
 		log_write(LOG_ERR,
 			  "map=%s cannot be written: %s; adds are refused "
 			  "until it can",
-			  turn->config->maps[0].path, map_error(error));
+			  maps_failed(turn->maps), map_error(error));
 	commit_take_back(turn);
 	chores_failed(turn->chores);
 }
@@ -242,7 +242,7 @@ void commit_maps(struct turn *turn, int64_t now_s, bool idle)
 	int error = publish(turn, now_s, idle);
 	if (maps_error_is_damage(error)) {
 		log_write(LOG_ERR, "map=%s is damaged: %s; building it anew",
-			  turn->config->maps[0].path, map_error(error));
+			  maps_failed(turn->maps), map_error(error));
 		if (maps_rebuild(turn->maps, turn->table))
 			error = publish(turn, now_s, idle);
 	}

@@ -17,6 +17,7 @@
 
 struct maps {
 	size_t count;
+	size_t failed; /* the last one that has */
 	struct map *map[];
 };
 
@@ -69,10 +70,23 @@ void maps_close(struct maps *maps)
 	free(maps);
 }
 
+/* Passes an error on; whose it is stays known. */
+static int note(struct maps *maps, size_t i, int error)
+{
+	if (error != 0)
+		maps->failed = i;
+	return error;
+}
+
+const char *maps_failed(const struct maps *maps)
+{
+	return map_path(maps->map[maps->failed]);
+}
+
 int maps_lock(struct maps *maps)
 {
 	for (size_t i = 0; i < maps->count; i++) {
-		int error = map_lock(maps->map[i]);
+		int error = note(maps, i, map_lock(maps->map[i]));
 		if (error != 0) {
 			while (i-- > 0)
 				map_unlock(maps->map[i]);
@@ -92,7 +106,7 @@ int maps_reserve(struct maps *maps, size_t keys)
 {
 	int error = 0;
 	for (size_t i = 0; i < maps->count && error == 0; i++)
-		error = map_reserve(maps->map[i], keys);
+		error = note(maps, i, map_reserve(maps->map[i], keys));
 	return error;
 }
 
@@ -100,7 +114,7 @@ int maps_put(struct maps *maps, const struct address *address, int64_t expiry_s)
 {
 	int error = 0;
 	for (size_t i = 0; i < maps->count && error == 0; i++)
-		error = map_put(maps->map[i], address, expiry_s);
+		error = note(maps, i, map_put(maps->map[i], address, expiry_s));
 	return error;
 }
 
@@ -108,7 +122,7 @@ int maps_remove(struct maps *maps, const struct address *address)
 {
 	int error = 0;
 	for (size_t i = 0; i < maps->count && error == 0; i++)
-		error = map_remove(maps->map[i], address);
+		error = note(maps, i, map_remove(maps->map[i], address));
 	return error;
 }
 
@@ -118,7 +132,7 @@ int maps_sync(struct maps *maps)
 	int first = 0;
 	for (size_t i = 0; i < maps->count; i++) {
 		int error = map_sync(maps->map[i]);
-		first = first ? first : error;
+		first = first ? first : note(maps, i, error);
 	}
 	return first;
 }
@@ -129,11 +143,13 @@ int maps_walk_from(struct maps *maps, const struct address *address,
 	return map_walk_from(maps->map[0], address, see, context);
 }
 
-bool maps_are_current(const struct maps *maps)
+bool maps_are_current(struct maps *maps)
 {
 	for (size_t i = 0; i < maps->count; i++)
-		if (!map_is_current(maps->map[i]))
+		if (!map_is_current(maps->map[i])) {
+			maps->failed = i;
 			return false;
+		}
 	return true;
 }
 

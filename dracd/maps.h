@@ -1,6 +1,6 @@
 /*
  * maps: all maps as one: locked, changed, written and unlocked together.
- * Return values as in map.h.
+ * Return values as in map.h; maps_failed() names the file.
  */
 #ifndef DRACD_MAPS_H
 #define DRACD_MAPS_H
@@ -31,6 +31,9 @@ struct maps *maps_open(const struct config *config, struct table *table,
 		       bool verify);
 void maps_close(struct maps *maps);
 
+/* The file of the last error, or the one that is not current; for the log. */
+const char *maps_failed(const struct maps *maps);
+
 /* All or none; EWOULDBLOCK: a reader holds one of them. */
 int maps_lock(struct maps *maps);
 void maps_unlock(struct maps *maps);
@@ -47,7 +50,7 @@ int maps_walk_from(struct maps *maps, const struct address *address,
 		   map_see *see, void *context);
 
 /* Whether every path still names the file that is open. */
-bool maps_are_current(const struct maps *maps);
+bool maps_are_current(struct maps *maps);
 /*
  * Unlocked: builds every map from the table, after an error that says the
  * file is damaged. False: logged; the old ones are still open.

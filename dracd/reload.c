@@ -14,7 +14,8 @@ static bool same_maps(const struct config *a, const struct config *b)
 	for (size_t i = 0; i < a->map_count; i++)
 		if (a->maps[i].type != b->maps[i].type ||
 		    strcmp(a->maps[i].path, b->maps[i].path) != 0 ||
-		    a->maps[i].nul != b->maps[i].nul)
+		    a->maps[i].nul != b->maps[i].nul ||
+		    a->maps[i].capacity != b->maps[i].capacity)
 			return false;
 	return true;
 }

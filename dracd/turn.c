@@ -242,7 +242,7 @@ void turn_check_maps(struct turn *turn)
 	log_write(LOG_WARNING,
 		  "map=%s was removed or replaced by somebody else: building "
 		  "it anew",
-		  turn->config->maps[0].path);
+		  maps_failed(turn->maps));
 	maps_rebuild(turn->maps, turn->table);
 }
 

@@ -3,6 +3,7 @@ A daemon's life: how it starts on what it finds, how it stops, what -i, -e and
 dbfile do, and that there is never a second one.
 """
 
+import fcntl
 import os
 import signal
 import struct
@@ -14,7 +15,7 @@ import pytest
 
 import rpcraw
 from daemon import wait_for
-from rpcraw import ADD_SUCCESS, OK
+from rpcraw import ADD_SUCCESS, ADD_SYSERR, OK
 
 HELD = {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
 KEYS = {b"192.0.2.1", b"192.0.2.2", b"2001:db8::1", b"2001:db8:0:0:0:0:0:1",
@@ -411,6 +412,24 @@ def test_two_maps(dracd):
     wait_for(lambda: daemon.map() == expected, 5, "short ones gone")
     assert same()
     check(daemon, expected)
+
+
+def test_the_log_names_the_map(dracd):
+    """That which is locked, or gone, and not the first one."""
+    daemon = dracd()
+    path = str(daemon.dir / "hash.db")
+    daemon.maps.append(("hash:" + path, {"capacity": 100}))
+    daemon.start()
+    with open(path, "rb") as file, daemon.client(timeout=5) as client:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert client.add1("192.0.2.1") == ADD_SYSERR
+    assert "map=%s is kept locked" % path in daemon.stderr
+    os.unlink(path)
+    wait_for(lambda: "map=%s was removed" % path in daemon.stderr, 5, "tick")
+    daemon.maps[0][1]["capacity"] = 2048
+    daemon.write_config()
+    daemon.reload()
+    assert 'setting "map" has changed: restart' in daemon.stderr
 
 
 def test_unix_socket_left_over(dracd):
