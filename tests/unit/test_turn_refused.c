@@ -1,140 +1,10 @@
 /*
- * turn: when the system refuses what a turn writes, in a map or in the journal,
- * and even the cut that is to take it back. Whoever was refused is nowhere, and
- * it works again by itself.
+ * turn: when the system refuses what a turn does to a map, or a reader keeps
+ * it. Who was refused is nowhere, and it works again by itself.
  */
-#include <errno.h>
-#include <sys/syscall.h>
+#include "turn_refusals.h"
 
-#include "turn_world.h"
-
-#define A "192.0.2.1"
-#define B "192.0.2.2"
-#define C "2001:db8::fe80:1"
-#define D "192.0.2.4"
-
-enum { ALL = 1 << 30, RETRY_S = 2, SHORT = 1 };
-
-/* ---- in the place of the C library's ---- */
-
-/* Calls for files of this name, but for the first ones, fail. */
-struct refusal {
-	const char *name;
-	int error, skip, times;
-};
-
-static struct refusal writes, appends, cuts;
-static int64_t passed_s; /* for the thread of the tests */
-
-static bool refused(struct refusal *refusal, int fd)
-{
-	char link[64], path[512];
-	ssize_t len;
-
-	if (refusal->times == 0)
-		return false;
-	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-	len = readlink(link, path, sizeof path - 1);
-	path[len > 0 ? len : 0] = '\0';
-	if (strstr(path, refusal->name) == NULL || refusal->skip-- > 0)
-		return false;
-	refusal->skip = 0;
-	refusal->times--;
-	errno = refusal->error;
-	return true;
-}
-
-ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
-{
-	return refused(&writes, fd) ? -1
-				    : syscall(SYS_pwrite64, fd, data, size, at);
-}
-
-/*
- * What Berkeley DB tries when it cannot pwrite(2), and the journal. Of a SHORT
- * one so much is written that one record is whole.
- */
-ssize_t write(int fd, const void *data, size_t size)
-{
-	if (refused(&writes, fd))
-		return -1;
-	if (!refused(&appends, fd))
-		return syscall(SYS_write, fd, data, size);
-	return appends.error == SHORT
-		   ? syscall(SYS_write, fd, data, size * 3 / 4)
-		   : -1;
-}
-
-int ftruncate(int fd, off_t len)
-{
-	return refused(&cuts, fd) ? -1 : (int)syscall(SYS_ftruncate, fd, len);
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
-	int status = (int)syscall(SYS_clock_gettime, clock, now);
-
-	if (status == 0 && syscall(SYS_gettid) == getpid() &&
-	    (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE))
-		now->tv_sec += passed_s;
-	return status;
-}
-
-static int setup(void **state)
-{
-	writes = appends = cuts = (struct refusal){0};
-	passed_s += 10; /* so that what was logged may be logged again */
-	return world_setup(state);
-}
-
-/* ---- maps ---- */
-
-/* From this answer on; nothing is left of what they asked for. */
-static void assert_all_refused(int first)
-{
-	for (int i = first; i < answered; i++)
-		assert_int_equal(answers[i].outcome, OUTCOME_SYSERR);
-	assert_everywhere(A, NOW + LIFETIME);
-	assert_everywhere(B, 0);
-	assert_everywhere(C, 0);
-	assert_everywhere(D, NOW + LIFETIME);
-}
-
-static void assert_works(void)
-{
-	passed_s += RETRY_S;
-	answered = 0;
-	add(B, NOW);
-	del(D, NOW);
-	commit(NOW, false);
-	assert_int_equal(answered, 2);
-	assert_answer(0, B, OUTCOME_OK, NOW + LIFETIME);
-	assert_answer(1, D, OUTCOME_OK, 0);
-	assert_everywhere(A, NOW + LIFETIME);
-	assert_everywhere(B, NOW + LIFETIME);
-	assert_everywhere(C, 0);
-	assert_everywhere(D, 0);
-	assert_verifies(map_path_1);
-}
-
-/* What each test begins with, or each part of one. */
-static void begin(void)
-{
-	world_end();
-	setup(NULL);
-	add(A, NOW);
-	add(D, NOW);
-	commit(NOW, false);
-	assert_int_equal(answered, 2);
-}
-
-static void ask_for_all(void)
-{
-	add(B, NOW);
-	add(C, NOW);
-	del(D, NOW);
-	add(B, NOW);
-}
+/* ---- errors ---- */
 
 static void a_map_cannot_be_synced(void **state)
 {
@@ -197,101 +67,175 @@ static void a_map_is_half_synced(void **state)
 	}
 }
 
-/* ---- journal ---- */
+/* The first map has taken it all when the second one fails. */
+static void a_map_goes_back(void **state)
+{
+	enum {
+		NEARLY = NOW + LIFETIME - 10
+	}; /* then a refresh needs the maps */
+
+	(void)state;
+	begin();
+	ask(REQUEST_ADD, C, LIFETIME - 5, NOW);
+	commit(NOW, false);
+	writes = (struct refusal){map_path_2, EIO, 0, ALL};
+	ask(REQUEST_ADD, A, 300, NEARLY);
+	ask(REQUEST_ADD, A, 400, NEARLY);
+	ask(REQUEST_ADD, B, 300, NEARLY);
+	ask(REQUEST_ADD, B, 400, NEARLY);
+	del(C, NEARLY);
+	commit(NEARLY, false);
+	assert_int_equal(answered, 8);
+	for (int i = 3; i < 8; i++)
+		assert_int_equal(answers[i].outcome, OUTCOME_SYSERR);
+	assert_everywhere(A, NOW + LIFETIME);
+	assert_everywhere(B, 0);
+	assert_everywhere(C, NOW + LIFETIME - 5);
+}
+
+/* Readers never see a page of a turn that is not locked. */
+static void written_under_the_lock(void **state)
+{
+	(void)state;
+	for (int fails = 0; fails < 2; fails++) {
+		begin();
+		add(B, NOW);
+		commit(NOW, false);
+		written = unlocked = 0;
+		look_at_locks = true;
+		if (fails)
+			writes = (struct refusal){map_path_2, EIO, 0, ALL};
+		ask_for_all();
+		ask(REQUEST_ADD, "192.0.2.5", 1, NOW);
+		commit(NOW, false);
+		writes.times = 0;
+		passed_s += RETRY_S;
+		add(B, NOW + 2);
+		commit(NOW + 2, true);
+		commit(NOW + 2, true);
+		look_at_locks = false;
+		assert_in_range(written, 4, 1000);
+		assert_int_equal(unlocked, 0);
+	}
+}
 
 /*
- * What has been taken back is not in the journal when the pass has ended, or
- * after the next one: nobody need ask for anything.
+ * Of many changes, one page cannot be read: those before and after it are
+ * refused with it, and what expires there goes later.
  */
-static void assert_taken_back(int cuts_that_fail)
+static void a_page_cannot_be_read(void **state)
 {
-	for (int pass = 1; pass < cuts_that_fail; pass++)
-		commit(NOW, true);
-	assert_int_equal(cuts.times, 0);
-	assert_int_equal(answered, 6);
-	assert_all_refused(2);
-	writes.times = 0;
-	assert_works();
-}
+	enum { MANY = 10000 }; /* more than Berkeley DB keeps in memory */
+	char text[32];
 
-static void the_cut_fails_after_the_map(void **state)
-{
 	(void)state;
-	for (int times = 1; times <= 3; times++) {
+	for (int expires = 0; expires < 2; expires++) {
 		begin();
-		writes = (struct refusal){map_path_1, EIO, 0, ALL};
-		cuts = (struct refusal){"journal", EIO, 0, times};
-		ask_for_all();
-		commit(NOW, false);
-		assert_taken_back(times);
+		ask(REQUEST_ADD, "10.0.0.0", 600, NOW);
+		for (int k = 0; k < MANY; k++) {
+			snprintf(text, sizeof text, "2001:db8::%x:1", k);
+			add(text, NOW);
+			if (k % 250 == 249)
+				commit(NOW, false);
+		}
+		assert_int_equal(answered, MANY + 3);
+		world_end();
+		world_begin(); /* which reads all pages, in order */
+		reads = (struct refusal){map_path_1, EIO, 0, ALL};
+		if (!expires)
+			add("10.0.0.1", NOW);
+		snprintf(text, sizeof text, "2001:db8::%x:2", MANY - 1);
+		add(text, NOW);
+		commit(expires ? NOW + 600 : NOW, false);
+		assert_int_equal(reads.skip, 0);
+		assert_true(reads.times < ALL);
+		for (int i = 0; i < answered; i++)
+			assert_int_equal(answers[i].outcome, OUTCOME_SYSERR);
+		reads.times = 0;
+		assert_true(table_says("10.0.0.0") == NOW + 600);
+		assert_in_range(turn_timeout_ms(turn, NOW + 600), 500, 1001);
+		passed_s += RETRY_S;
+		commit(NOW + 600, true);
+		assert_true(table_says("10.0.0.0") == 0);
+		assert_map_says("10.0.0.0", 0);
+		assert_map_says("10.0.0.1", 0);
+		assert_map_says(text, 0);
 	}
 }
 
-/* It cannot be cut: something else was answered in the same turn. */
-static void records_that_fail_after_the_map(void **state)
-{
-	(void)state;
-	for (int times = 0; times <= 3; times++) {
-		begin();
-		writes = (struct refusal){map_path_1, EIO, 0, ALL};
-		appends = (struct refusal){"journal", SHORT, 1, 1};
-		cuts = (struct refusal){"journal", EIO, 0, times};
-		ask(REQUEST_ADD, A, 60, NOW);
-		ask_for_all();
-		commit(NOW, false);
-		assert_int_equal(answered, 7);
-		assert_answer(2, A, OUTCOME_OK, NOW + LIFETIME);
-		answers[2].outcome = OUTCOME_SYSERR;
-		answered--;
-		commit(NOW, true);
-		assert_taken_back(times);
-	}
-}
-
-/* The records that are whole in what was written are of refused adds. */
-static void the_cut_fails_after_the_write(void **state)
-{
-	(void)state;
-	for (int times = 1; times <= 3; times++) {
-		begin();
-		appends = (struct refusal){"journal", SHORT, 0, 1};
-		cuts = (struct refusal){"journal", EIO, 0, times};
-		ask_for_all();
-		commit(NOW, false);
-		assert_taken_back(times);
-	}
-}
-
-/* No new segment begins behind what is to be cut off. */
-static void the_cut_fails_and_the_clock_is_set(void **state)
+static void a_map_is_gone(void **state)
 {
 	(void)state;
 	begin();
-	appends = (struct refusal){"journal", SHORT, 0, 1};
-	cuts = (struct refusal){"journal", EIO, 0, 4};
-	ask_for_all();
-	commit(NOW, false);
-	for (int i = 0; i < 2; i++) {
-		int64_t step_s = i ? -60 : 60;
+	assert_int_equal(unlink(map_path_2), 0);
+	add(B, NOW);
+	assert_contains(commit(NOW, false), "map=second.db is damaged: ");
+	assert_answer(2, B, OUTCOME_OK, NOW + LIFETIME);
+	assert_everywhere(A, NOW + LIFETIME);
+	assert_everywhere(B, NOW + LIFETIME);
+}
 
-		world_clock.base_ns += step_s * INT64_C(1000000000);
-		capture_begin();
-		turn_step(turn, step_s);
-		capture_end();
+/* ---- a reader's lock ---- */
+
+/* Each turn has its 500 ms, whatever became of those before it. */
+static void each_turn_may_be_held(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin();
+	for (int round = 0; round < 3; round++) {
+		fd = reader_lock();
+		answered = 0;
+		add(B, NOW);
+		commit(NOW, false);
+		commit(NOW, false);
+		assert_int_equal(answered, 0);
+		passed_s++;
+		if (round == 1) { /* let go at last */
+			close(fd);
+			commit(NOW, false);
+			assert_answer(0, B, OUTCOME_OK, NOW + LIFETIME);
+			del(B, NOW);
+			commit(NOW, false);
+			continue;
+		}
+		assert_contains(commit(NOW, false), "map=first.db is kept");
+		assert_answer(0, B, OUTCOME_SYSERR, 0);
+		close(fd);
+		passed_s += 10;
 	}
-	assert_taken_back(3);
+	assert_int_equal(stats.turns_held, 3);
+}
+
+/* What nobody waits for is tried again and again, but not all the time. */
+static void chores_and_a_lock(void **state)
+{
+	int fd;
+
+	(void)state;
+	begin();
+	fd = reader_lock();
+	add(A, NOW + 1);
+	for (int i = 0; i < 3; i++) {
+		assert_null(strstr(commit(NOW + 1, true), "kept locked"));
+		assert_in_range(turn_timeout_ms(turn, NOW + 1), 1, 10);
+		passed_s++;
+	}
+	assert_int_equal(stats.turns_held, 0);
+	close(fd);
+	commit(NOW + 1, true);
+	assert_everywhere(A, NOW + 1 + LIFETIME);
 }
 
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
 	const struct CMUnitTest tests[] = {
-	    TEST(a_map_cannot_be_synced),
-	    TEST(a_map_is_half_synced),
-	    TEST(the_cut_fails_after_the_map),
-	    TEST(records_that_fail_after_the_map),
-	    TEST(the_cut_fails_after_the_write),
-	    TEST(the_cut_fails_and_the_clock_is_set),
+	    TEST(a_map_cannot_be_synced), TEST(a_map_is_half_synced),
+	    TEST(a_map_goes_back),        TEST(written_under_the_lock),
+	    TEST(a_page_cannot_be_read),  TEST(a_map_is_gone),
+	    TEST(each_turn_may_be_held),  TEST(chores_and_a_lock),
 	};
 
 	map_library_init();
