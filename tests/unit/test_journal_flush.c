@@ -1,6 +1,7 @@
 /*
  * journal: what it does when what it has written could not be flushed to the
- * disk: all that counts is written anew, and nothing goes before.
+ * disk: all that counts is written anew, and nothing goes before. And what else
+ * can be refused.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,6 +19,8 @@ static atomic_int failing, flushed; /* fdatasync(2) by the thread */
 static atomic_int removed;
 static int64_t passed_s;           /* for the tests alone */
 static bool dir_fails, data_fails; /* for the tests alone, too */
+static bool open_fails;            /* of what is there */
+static bool unlink_fails;
 
 int fdatasync(int fd)
 {
@@ -43,7 +46,18 @@ int fsync(int fd)
 int unlinkat(int dir_fd, const char *name, int flags)
 {
 	removed += !pthread_equal(pthread_self(), tester);
+	errno = EIO;
+	if (unlink_fails)
+		return -1;
 	return (int)syscall(SYS_unlinkat, dir_fd, name, flags);
+}
+
+int openat(int dir_fd, const char *name, int flags, ...)
+{
+	errno = EMFILE;
+	if (open_fails && (flags & (O_CREAT | O_WRONLY)) == O_WRONLY)
+		return -1;
+	return (int)syscall(SYS_openat, dir_fd, name, flags, 0600);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)
@@ -66,7 +80,7 @@ static int setup(void **state)
 {
 	tester = pthread_self();
 	failing = flushed = removed = 0;
-	dir_fails = data_fails = false;
+	dir_fails = data_fails = open_fails = unlink_fails = false;
 	passed_s += 10 * MEND_S;
 	return journal_setup(state);
 }
@@ -175,19 +189,69 @@ static void not_again_and_again(void **state)
 	model_close();
 }
 
-/* With durability "disk" a segment is there when anything is in it. */
-static void a_segment_that_is_not_on_the_disk(void **state)
+/*
+ * A segment counts when it is on the disk, as durability "disk" wants it, and
+ * the thread that flushes has it open.
+ */
+static void a_segment_that_cannot_be_begun(void **state)
 {
 	(void)state;
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		assert_int_equal(setup(NULL), 0);
-		dir_fails = i;
-		data_fails = !i;
+		dir_fails = i == 0;
+		data_fails = i == 1;
+		open_fails = i == 2;
 		capture_begin();
 		assert_false(model_open_as(DURABILITY_DISK, false));
-		assert_contains(capture_end(), "Input/output error");
+		assert_contains(capture_end(), i < 2 ? "Input/output error"
+						     : "Too many open files");
 		assert_int_equal(files(), 0);
 	}
+}
+
+/* A power failure must not bring back what has been cut off. */
+static void a_cut_is_flushed(void **state)
+{
+	struct journal_mark mark;
+
+	(void)state;
+	model_open();
+	put(1, 100);
+	wait_for(&flushed, 1);
+	mark = put(2, 200);
+	wait_for(&flushed, 2);
+	assert_true(journal_rollback(journal, &mark));
+	model_remove(2);
+	wait_for(&flushed, 3);
+	model_close();
+}
+
+static void forgotten_or_not_at_all(void **state)
+{
+	(void)state;
+	model_open();
+	put(1, 100);
+	model_close();
+	unlink_fails = true;
+	capture_begin();
+	assert_false(model_open_as(DURABILITY_OS, true)); /* -i */
+	assert_contains(capture_end(), "cannot be removed");
+	unlink_fails = false;
+	model_open();
+	assert_int_equal(model[1].expiry_s, 100);
+	model_close();
+}
+
+/* It names users. */
+static void nobody_else_reads_it(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	model_open();
+	assert_int_equal(stat(segment_path(1), &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+	model_close();
 }
 
 int main(void)
@@ -195,7 +259,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(written_anew, setup),
 	    cmocka_unit_test_setup(not_again_and_again, setup),
-	    cmocka_unit_test_setup(a_segment_that_is_not_on_the_disk, setup),
+	    cmocka_unit_test_setup(a_segment_that_cannot_be_begun, setup),
+	    cmocka_unit_test_setup(a_cut_is_flushed, setup),
+	    cmocka_unit_test_setup(forgotten_or_not_at_all, setup),
+	    cmocka_unit_test_setup(nobody_else_reads_it, setup),
 	};
 
 	return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
