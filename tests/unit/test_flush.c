@@ -26,7 +26,9 @@ static const char *refused;  /* what it must not do */
 static const char *dirtying; /* while that is done, more is written */
 static int refusals;
 static bool wrong_mask;
+static bool late; /* the first round */
 static int64_t longest_wait_ms;
+static int waits, first_waits; /* for the next round, for a segment */
 
 static bool note(const char *what, const char *name)
 {
@@ -82,6 +84,18 @@ int unlinkat(int dir_fd, const char *name, int flags)
 	return (int)syscall(SYS_unlinkat, dir_fd, name, flags);
 }
 
+int pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock)
+{
+	static int (*next)(pthread_cond_t *, pthread_mutex_t *);
+
+	if (next == NULL)
+		*(void **)&next = dlsym(RTLD_NEXT, "pthread_cond_wait");
+	pthread_mutex_lock(&mutex);
+	first_waits++;
+	pthread_mutex_unlock(&mutex);
+	return next(cond, lock);
+}
+
 int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
 			   const struct timespec *until)
 {
@@ -96,6 +110,7 @@ int pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *lock,
 	wait_ms = (until->tv_sec - now.tv_sec) * 1000 +
 		  (until->tv_nsec - now.tv_nsec) / 1000000;
 	pthread_mutex_lock(&mutex);
+	late = late || (waits++ == 0 && wait_ms > 0);
 	if (longest_wait_ms < wait_ms)
 		longest_wait_ms = wait_ms;
 	pthread_mutex_unlock(&mutex);
@@ -118,7 +133,8 @@ static int setup(void **state)
 	tester = pthread_self();
 	done_count = refusals = 0;
 	refused = dirtying = NULL;
-	wrong_mask = false;
+	wrong_mask = late = false;
+	waits = first_waits = 0;
 	longest_wait_ms = 0;
 	capture_begin();
 	flush = flush_start(dir_fd);
@@ -156,6 +172,17 @@ static int times(const char *what)
 	count += what == NULL ? refusals : 0;
 	pthread_mutex_unlock(&mutex);
 	return count;
+}
+
+/* For the first segment. */
+static bool is_waiting(void)
+{
+	bool waiting;
+
+	pthread_mutex_lock(&mutex);
+	waiting = first_waits > 0;
+	pthread_mutex_unlock(&mutex);
+	return waiting;
 }
 
 static void wait_for(const char *what, int count)
@@ -208,6 +235,9 @@ static void what_is_dirty(void **state)
 	(void)state;
 	pthread_sigmask(SIG_SETMASK, NULL, &set);
 	assert_int_equal(sigismember(&set, SIGTERM), 0);
+	for (int ms = 0; ms < PATIENCE_MS && !is_waiting(); ms++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+	assert_true(is_waiting());
 	begin("now");
 	wait_for("directory", 1);
 	for (int i = 1; i <= 3; i++) {
@@ -226,6 +256,7 @@ static void what_is_dirty(void **state)
 	assert_int_equal(times("data now"), 6);
 	assert_int_equal(times("directory"), 1);
 	assert_false(wrong_mask);
+	assert_false(late);
 	assert_in_range(longest_wait_ms, 1, INTERVAL_MS);
 }
 
@@ -271,6 +302,7 @@ static void one_fails(const char *what)
 	failures = flush_failures(flush);
 	assert_in_range(failures, 1, refusals);
 	assert_int_equal(times("remove 1"), 0);
+	assert_true(times("data 2") > 0); /* the others are not left out */
 	flush_mended(flush, failures);
 	wait_for("remove 1", 1);
 	some_rounds();

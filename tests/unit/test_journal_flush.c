@@ -189,6 +189,26 @@ static void not_again_and_again(void **state)
 	model_close();
 }
 
+/* What is in doubt must not be written behind itself. */
+static void no_segment_to_write_it_to(void **state)
+{
+	(void)state;
+	model_open();
+	put(1, 100);
+	open_fails = true;
+	assert_null(strstr(fail_once(), "is written anew"));
+	assert_int_equal(journal_suspect(journal), 0);
+	open_fails = false;
+	capture_begin();
+	journal_tend(journal);
+	assert_contains(capture_end(), "is written anew");
+	assert_int_equal(journal_suspect(journal), 1);
+	put(1, 100);
+	put(FILLER, 1);
+	assert_int_equal(journal_suspect(journal), 0);
+	model_close();
+}
+
 /*
  * A segment counts when it is on the disk, as durability "disk" wants it, and
  * the thread that flushes has it open.
@@ -259,6 +279,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup(written_anew, setup),
 	    cmocka_unit_test_setup(not_again_and_again, setup),
+	    cmocka_unit_test_setup(no_segment_to_write_it_to, setup),
 	    cmocka_unit_test_setup(a_segment_that_cannot_be_begun, setup),
 	    cmocka_unit_test_setup(a_cut_is_flushed, setup),
 	    cmocka_unit_test_setup(forgotten_or_not_at_all, setup),
