@@ -16,7 +16,7 @@
 #define C "2001:db8::fe80:1"
 #define D "192.0.2.4"
 
-enum { ALL = 1 << 30, RETRY_S = 2, SHORT = 1 };
+enum { ALL = 1 << 30, RETRY_S = 2, SHORT = 1, PAGE_BYTES = 4096 };
 
 /* ---- in the place of the C library's ---- */
 
@@ -86,10 +86,12 @@ ssize_t write(int fd, const void *data, size_t size)
 		   : -1;
 }
 
+/* Pages, not what is looked at of the free list. */
 ssize_t pread(int fd, void *data, size_t size, off_t at)
 {
-	return refused(&reads, fd) ? -1
-				   : syscall(SYS_pread64, fd, data, size, at);
+	return size >= PAGE_BYTES && refused(&reads, fd)
+		   ? -1
+		   : syscall(SYS_pread64, fd, data, size, at);
 }
 
 ssize_t read(int fd, void *data, size_t size)
