@@ -91,6 +91,30 @@ static void no_memory_for_records(void **state)
 	assert_everywhere(text, 0);
 }
 
+/* What was taken back keeps no segment. */
+static void nothing_counts_on_it(void **state)
+{
+	(void)state;
+	for (int held = 0; held < 2; held++) {
+		begin();
+		if (held)
+			writes = (struct refusal){map_path_1, EIO, 0, ALL};
+		else
+			appends = (struct refusal){"journal", SHORT, 0, 1};
+		ask_for_all();
+		commit(NOW, false);
+		assert_all_refused(2);
+		writes.times = 0;
+		passed_s += RETRY_S;
+		del(A, NOW);
+		del(D, NOW);
+		commit(NOW, true);
+		world_clock.base_ns += INT64_C(1000000000);
+		turn_step(turn, 1); /* the next segment begins */
+		assert_int_equal(journal_segments(journal), 1);
+	}
+}
+
 /* No new segment begins behind what is to be cut off. */
 static void the_cut_fails_and_the_clock_is_set(void **state)
 {
@@ -119,6 +143,7 @@ int main(void)
 	    TEST(records_that_fail_after_the_map),
 	    TEST(the_cut_fails_after_the_write),
 	    TEST(no_memory_for_records),
+	    TEST(nothing_counts_on_it),
 	    TEST(the_cut_fails_and_the_clock_is_set),
 	};
 
