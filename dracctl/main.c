@@ -29,7 +29,7 @@ static const struct verb verbs[] = {
     {"add", "[--for time] [--user name] [--service name] address",
      "Let an address relay",
      "  --for      90s, 30m, 2h, 1d; without it what the server gives\n"
-     "An entry that lasts longer stays as it is.\n",
+     "An entry that lasts longer stays as long.\n",
      OPTIONS_FOR | OPTIONS_USER | OPTIONS_SERVICE, 1, 1, verb_add},
     {"remove", "address ... | --user name",
      "Let addresses, or all of a user, relay no longer",

@@ -40,14 +40,15 @@ static const char *advice(int result)
 {
 	switch (result) {
 	case DRAC_PERM:
-		return "; who may call and read, and whom: dracctl(8), RIGHTS";
+		return "; who may call, who may read, and which addresses may "
+		       "never relay: dracctl(8), RIGHTS";
 	case DRAC_SYSERR:
 		return "; the log of dracd says why";
 	case DRAC_INVALID:
 		return "; a lifetime is at most 366d, a name has no control "
 		       "characters";
 	case DRAC_NOANSWER:
-		return "; does dracd run there?";
+		return "; does dracd run there? Reading needs TCP";
 	default:
 		return "";
 	}

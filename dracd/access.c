@@ -121,7 +121,8 @@ static bool read_own(struct own_addresses *own)
 
 failed:
 	if (log_allowed(&limit))
-		log_errno(LOG_WARNING, "addresses of this host");
+		log_errno(LOG_WARNING, "addresses of this host cannot be read; "
+				       "those read before stay in force");
 	if (all != NULL)
 		freeifaddrs(all);
 	return false;
@@ -356,7 +357,7 @@ const char *access_reading_denial(struct access *access,
 	if (slot->reading & (may_be_forged ? ALLOW_UDP : ALLOW_TCP))
 		return NULL;
 	return slot->reading != KNOWN
-		   ? "may not read by UDP: use TCP"
+		   ? "may not read by UDP; use TCP, or sign"
 		   : "may not read: neither of this host nor in read-allow";
 }
 
@@ -373,7 +374,8 @@ void access_unsigned(struct access *access, struct origin *origin)
 	else if (ways & ~(unsigned)KNOWN)
 		origin->denial = "not by TCP, and dracd.allow demands tcp";
 	else
-		origin->denial = ACCESS_NOT_LISTED;
+		origin->denial =
+		    "not in dracd.allow or refused by hosts.allow, hosts.deny";
 }
 
 void access_signed(struct access *access, struct origin *origin)

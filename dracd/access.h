@@ -16,9 +16,8 @@ struct access;
 struct keys;
 struct origin;
 
-/* Why a caller is denied, for the log. */
-#define ACCESS_NOT_LISTED                                                      \
-	"not in dracd.allow or refused by hosts.allow, hosts.deny"
+/* Why a caller by a unix socket is denied, for the log. */
+#define ACCESS_NOT_A_MEMBER "neither root nor of the daemon's user or group"
 
 /*
  * allow_file: dracd.allow(5). A missing file permits the addresses of this

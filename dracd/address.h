@@ -30,7 +30,7 @@ enum {
 	ADDRESS_KEYS_MAX = 3,
 };
 
-/* The keys under which one address stands in a map (DESIGN.md section 8). */
+/* The keys under which one address stands in a map (dracd(8), FILES). */
 struct address_keys {
 	int count;                     /* 1 (IPv4) to ADDRESS_KEYS_MAX */
 	uint8_t len[ADDRESS_KEYS_MAX]; /* without the NUL */

@@ -85,24 +85,26 @@ static cfg_t *new_parser(void)
 
 /*
  * Text of a file in memory, because libconfuse ends the process when a read
- * fails. NULL with errno; EFBIG and EILSEQ for what cannot be configuration.
+ * fails. NULL: has been logged.
  */
-static char *read_text(FILE *file)
+static char *read_text(FILE *file, const char *path)
 {
 	char *text = malloc(FILE_MAX + 1);
-	size_t len;
+	size_t len = text != NULL ? fread(text, 1, FILE_MAX + 1, file) : 0;
 
-	if (text == NULL)
-		return NULL;
-	len = fread(text, 1, FILE_MAX + 1, file);
-	if (ferror(file) || len > FILE_MAX || memchr(text, '\0', len)) {
-		if (!ferror(file))
-			errno = len > FILE_MAX ? EFBIG : EILSEQ;
-		free(text);
-		return NULL;
+	if (len > FILE_MAX)
+		errno = EFBIG;
+	if (text == NULL || ferror(file) || len > FILE_MAX) {
+		log_errno(LOG_ERR, "%s", path);
+	} else if (memchr(text, '\0', len) != NULL) {
+		log_write(LOG_ERR, "%s: has a NUL byte in it, so it is no text",
+			  path);
+	} else {
+		text[len] = '\0';
+		return text;
 	}
-	text[len] = '\0';
-	return text;
+	free(text);
+	return NULL;
 }
 
 /* Hands the file to the parser. false: has been logged. */
@@ -143,9 +145,7 @@ static bool parse_file(cfg_t *cfg, const char *path, bool may_miss, bool *found)
 		log_errno(LOG_ERR, "%s", path);
 		return false;
 	}
-	text = read_text(file);
-	if (text == NULL)
-		log_errno(LOG_ERR, "%s", path);
+	text = read_text(file, path);
 	ok = text != NULL && parse_text(cfg, path, text);
 	free(text);
 	fclose(file);

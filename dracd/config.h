@@ -60,7 +60,7 @@ struct config {
 	char *journal;    /* a directory */
 	enum durability durability;
 	struct listen_config *listen;
-	size_t listen_count; /* 0: not set, DESIGN.md section 7 decides */
+	size_t listen_count;          /* 0: not set, see listen.h */
 	struct listen_config *lookup; /* never LISTEN_UDP */
 	size_t lookup_count;
 	bool lookup_default;  /* not set: what cannot be opened is no fault */

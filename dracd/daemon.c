@@ -313,8 +313,11 @@ static bool open_rooms(struct daemon *daemon)
 		return false;
 	daemon->journal =
 	    restore(daemon->config, daemon->table, &daemon->timebase, &verify);
-	if (daemon->journal == NULL)
+	if (daemon->journal == NULL) {
+		if (errno != ENOMEM)
+			errno = 0; /* it has been logged */
 		return false;
+	}
 	daemon->maps = maps_open(daemon->config, daemon->table, verify);
 	if (daemon->maps == NULL)
 		return false;

@@ -293,9 +293,15 @@ struct journal *journal_open(const char *path, enum durability durability,
 	journal->see = see;
 	journal->see_context = context;
 	int error;
-	if (!lock_directory(journal, path) ||
-	    !replay_all(journal, initialize, start))
+	if (!lock_directory(journal, path))
 		goto fail;
+	if (!replay_all(journal, initialize, start)) {
+		log_write(LOG_CRIT,
+			  "journal=%s cannot be used; dracd does not start, so "
+			  "that nothing is lost",
+			  path);
+		goto fail;
+	}
 	journal->flush = flush_start(journal->dir_fd);
 	if (journal->flush == NULL) {
 		log_errno(LOG_CRIT, "journal: no thread for flushing");

@@ -4,9 +4,6 @@
  * entry's newest record is in them any more. It does not know the table: the
  * turn tells it which segment each entry counts on.
  *
- * Oldest first, because a segment may hold the record that removes what an
- * older one still says.
- *
  * Each segment says on which clock its times are. What comes in and goes out
  * here is on the clock as it is now.
  */

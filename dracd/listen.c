@@ -188,6 +188,11 @@ static bool failed(const char *setting, const char *what, int error)
 			  "%s=%s cannot be opened (is another dracd running? "
 			  "set \"%s\" in dracd.conf)",
 			  setting, what, setting);
+	else if (error == EEXIST)
+		log_write(LOG_CRIT,
+			  "%s=%s cannot be opened: there is a file that is no "
+			  "socket; remove it, or name another path",
+			  setting, what);
 	else
 		log_errno(LOG_CRIT, "%s=%s cannot be opened", setting, what);
 	return true;

@@ -1,7 +1,8 @@
 /*
  * listen: the sockets callers and MTAs come to: made and bound by the
- * configuration (or by what DESIGN.md section 7 says when it is silent), before
- * rights are dropped. Serving them is udp.c's and stream.c's.
+ * configuration, before rights are dropped. When it does not say where: the
+ * local socket, and loopback, or every address if access_names_others().
+ * Serving them is udp.c's and stream.c's.
  */
 #ifndef DRACD_LISTEN_H
 #define DRACD_LISTEN_H

@@ -4,7 +4,6 @@
  */
 #include "mapfile.h"
 
-#include <db.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>

@@ -24,7 +24,7 @@ static bool may_read(struct service *service, const struct origin *origin)
 	if (!origin->local)
 		denial = access_reading_denial(service->access, origin);
 	else if (!origin->allowed)
-		denial = ACCESS_NOT_LISTED;
+		denial = ACCESS_NOT_A_MEMBER;
 	if (denial != NULL)
 		service_deny_caller(service, origin, denial);
 	return denial == NULL;

@@ -324,7 +324,8 @@ bool replay_segment(int dir_fd, struct replay_file *file, bool newest,
 	case SEGMENT_NEWER:
 		log_write(LOG_CRIT,
 			  "journal segment=%s was written by a newer dracd; "
-			  "run that one, or move the journal away",
+			  "run that one, or move the journal away: then what "
+			  "the map says is taken over",
 			  name);
 		done = false;
 		break;

@@ -30,7 +30,8 @@ bool rights_find(const struct config *config, struct identity *identity)
 		    LOG_CRIT,
 		    "user=%s does not exist; create it (systemd-sysusers, "
 		    "or useradd -r), or set \"user\" in %s",
-		    config->user, CONFIG_FILE);
+		    config->user,
+		    config->file[0] != '\0' ? config->file : CONFIG_FILE);
 		return false;
 	}
 	if (geteuid() != 0 && geteuid() != user->pw_uid) {

@@ -31,9 +31,7 @@ void service_deny_caller(struct service *service, const struct origin *origin,
 static bool may_write(struct service *service, const struct origin *origin)
 {
 	if (!origin->allowed)
-		service_deny_caller(service, origin,
-				    origin->denial ? origin->denial
-						   : ACCESS_NOT_LISTED);
+		service_deny_caller(service, origin, origin->denial);
 	return origin->allowed;
 }
 

@@ -138,10 +138,9 @@ static struct origin origin_of(struct connection *connection)
 	origin.peer_len = 0;
 	origin.control_len = 0;
 	origin.datagram = false;
-	origin.denial = NULL;
-	if (connection->local)
-		origin.allowed = connection->local_allowed;
-	else
+	origin.allowed = connection->local_allowed;
+	origin.denial = origin.allowed ? NULL : ACCESS_NOT_A_MEMBER;
+	if (!connection->local)
 		access_unsigned(connection->streams->service->access, &origin);
 	return origin;
 }

@@ -1,12 +1,13 @@
 /*
  * table: all entries, in memory: found by address, ordered by expiry, and a
- * queue of those whose map value is out of date ("dirty"). It knows nothing of
- * journal, map or callers, and never reads a clock.
+ * queue of those whose map value is out of date ("dirty"); the IPv6 prefixes
+ * and the users they belong to, where these count. It knows nothing of journal
+ * and maps, and never reads a clock.
  *
- * No operation looks at more than a few entries, growth included: the hash
- * grows by one bucket an insertion (linear hashing, Litwin 1980), entries live
- * in slabs that never move. A pointer to an entry stays valid until
- * table_remove().
+ * Once the daemon serves no operation but table_step() looks at more than a
+ * few entries: the hash grows by one bucket an insertion (linear hashing,
+ * Litwin 1980), entries live in slabs that never move. A pointer to an entry
+ * stays valid until table_remove().
  */
 #ifndef DRACD_TABLE_H
 #define DRACD_TABLE_H

@@ -19,7 +19,7 @@
  *			as host or host:port; calls are signed with that key,
  *			and tcp says never to use UDP: KEYS in dracauth(3)
  * or several of them, separated by commas: tried in order until one accepts,
- * all within the one budget.
+ * all within the one budget. Calls that read use TCP where UDP stands here.
  */
 #ifndef LIBDRAC_DRAC_H
 #define LIBDRAC_DRAC_H

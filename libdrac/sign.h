@@ -5,13 +5,17 @@
  * A signed call is an ONC RPC call (RFC 5531) of any version and procedure of
  * program 900101. Integers are in network order.
  *
- *   credential   flavor  0x20d7ac01
- *                body    scheme       4 bytes: 1, HMAC-SHA-256
- *                        time         8 bytes: seconds since the Epoch, below
- * 2^63 nonce       16 bytes: random, another one each call name length  4
- * bytes: 1 to 64 name         A-Z a-z 0-9 . _ - padding      0 to 3 zero bytes,
- * up to a multiple of 4 verifier     flavor  0x20d7ac01 body    MAC         32
- * bytes
+ *   credential
+ *     flavor       0x20d7ac01
+ *     scheme       4 bytes: 1, HMAC-SHA-256
+ *     time         8 bytes: seconds since the Epoch, below 2^63
+ *     nonce        16 bytes: random, another one each call
+ *     name length  4 bytes: 1 to 64
+ *     name         A-Z a-z 0-9 . _ -
+ *     padding      0 to 3 zero bytes, up to a multiple of 4
+ *   verifier
+ *     flavor       0x20d7ac01
+ *     MAC          32 bytes
  *
  * The MAC of a call is HMAC-SHA-256, with the secret as the key, of the whole
  * message from the xid to the last byte of the arguments, with the 32 bytes of

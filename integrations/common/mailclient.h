@@ -1,7 +1,7 @@
 /*
  * mailclient: which address does the mail client come from, and who is it? For
- * pam_drac, dracexec and dracwatch. Numeric only, never a name lookup: a login
- * must not wait.
+ * pam_drac, dracexec, dracwatch and dracctl. Numeric only, never a name lookup:
+ * a login must not wait.
  */
 #ifndef INTEGRATIONS_MAILCLIENT_H
 #define INTEGRATIONS_MAILCLIENT_H

@@ -12,13 +12,18 @@
 #include "clock.h"
 #include "log.h"
 
-enum { ENOUGH_MS = 100, NS_IN_MS = 1000000 };
+enum {
+	ENOUGH_MS = 100,
+	NS_IN_MS = 1000000,
+	MUTE_S = 60, /* who cannot be asked is not asked */
+};
 
 struct report {
 	struct drac *drac;
 	size_t first, count;
 	struct event queue[REPORT_QUEUE_MAX];
 	int64_t retry_s; /* monotonic; not before */
+	int64_t mute_s;  /* the same, for its lifetime */
 	bool away;       /* the last call was not answered */
 	uint64_t lost;   /* while it was */
 	uint64_t late;
@@ -116,13 +121,31 @@ static void note_refused(struct report *report, const struct event *event)
 
 /* ---- one event ----------------------------------------------------------- */
 
+/*
+ * Whether dracd answers where adds go: reading goes by TCP, adds may go by UDP,
+ * and a packet filter may know only that. Nobody has this address.
+ */
+static bool takes_calls(struct report *report)
+{
+	int rc = drac_remove(report->drac, "0.0.0.0");
+
+	return rc != DRAC_NOANSWER && rc != DRAC_SYSERR;
+}
+
 /* The default lifetime of dracd; 0: it does not say; negative: no answer. */
 static int64_t ask_lifetime(struct report *report)
 {
 	struct drac_counter counter[DRAC_COUNTERS_MAX];
 	size_t count = DRAC_COUNTERS_MAX;
-	int rc = drac_stats(report->drac, counter, &count);
+	bool mute = clock_monotonic_s() < report->mute_s;
+	int rc =
+	    mute ? DRAC_NOANSWER : drac_stats(report->drac, counter, &count);
 
+	if (rc == DRAC_NOANSWER && takes_calls(report)) {
+		if (!mute)
+			report->mute_s = clock_monotonic_s() + MUTE_S;
+		return 0;
+	}
 	if (rc == DRAC_NOANSWER || rc == DRAC_SYSERR)
 		return -1;
 	for (size_t i = 0; rc == DRAC_OK && i < count; i++)

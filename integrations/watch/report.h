@@ -1,7 +1,7 @@
 /*
  * report: tells dracd of logins, in order, and keeps those that dracd could
- * not take. Waits for dracd BUDGET at most, and then leaves it alone for a
- * while.
+ * not take. A call waits for dracd for REPORT_BUDGET_MS at most, and then it is
+ * left alone for REPORT_RETRY_S.
  */
 #ifndef WATCH_REPORT_H
 #define WATCH_REPORT_H

@@ -19,7 +19,7 @@ FILL_CLIENTS = 8
 PACE = 1000             # adds a second of the client whose longest is told
 PACED_S = pick(4, 0.3)
 EXPIRING_S = 1          # before the first is gone
-GONE_S = 1 + 4e-6 * MILLION     # DESIGN.md section 7
+GONE_S = 1 + 4e-6 * MILLION     # what is wanted
 STORM_S = 0.2
 
 # milliseconds: p99.9, longest

@@ -114,7 +114,7 @@ LSAN_SUPPRESSIONS = pathlib.Path(__file__).parent / "lsan.supp"
 
 class Dracd:
     """
-    settings: names of DESIGN.md section 9 with `_` for `-`; maps: a list of
+    settings: names of dracd.conf(5) with `_` for `-`; maps: a list of
     (definition, {setting: value}). prefix: a command to run the daemon
     under; env: more environment; root: where its / is seen from here.
     Nothing runs before start().

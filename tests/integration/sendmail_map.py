@@ -23,7 +23,7 @@ FILLER = int(ipaddress.IPv6Address("2001:db8::"))
 
 
 def keys(address):
-    """The keys of an address: DESIGN.md section 8."""
+    """The keys of an address: dracd(8), FILES."""
     ip = ipaddress.ip_address(address)
     if ip.version == 4:
         return [str(ip)]

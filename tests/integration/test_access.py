@@ -250,6 +250,8 @@ def test_unix_credentials(dracd, gid, uid, answer):
              place + "/rpc.sock", "0", "192.0.2.1"], text=True,
             stdout=subprocess.PIPE, check=True).stdout
         assert out.strip() == answer
+        assert ("deny caller=local uid=%d reason=\"neither root" % uid in
+                daemon.stderr) == (answer == str(ADD_PERM)), daemon.stderr
         daemon.stop()
 
 

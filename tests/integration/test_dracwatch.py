@@ -30,6 +30,7 @@ STRANGER = "127.0.0.6"
 LIFETIME_S = 1800
 SLACK_S = 60
 LATE_S = 300
+AGED_S = 20             # neither fresh nor late: report.h
 MANY = 5000
 SOON_S = 2              # long enough for what would come at once
 
@@ -287,6 +288,36 @@ def test_server_is_drac_1_12(peer):
     append(log, LATE_S, "192.0.2.1")
     append(log, 0, "192.0.2.2")
     assert line() == "add 1 192.0.2.2\n"
+
+
+def test_server_only_by_udp(dracd, build, tmp_path):
+    """It cannot be asked for its lifetime, and takes what is new enough."""
+    old, late, new = "192.0.2.1", "192.0.2.2", "192.0.2.3"
+    server = dracd()
+    server.settings["listen"] = [
+        where for where in server.settings["listen"] if "tcp" not in where]
+    server.start()
+    log = tmp_path / "log"
+    log.touch()
+    watch = dracwatch.Watch(build, None, tmp_path, f"file:{log}",
+                            server="127.0.0.1:%d" % server.port).start()
+    try:
+        append(log, LATE_S, old)
+        append(log, AGED_S, late)
+        append(log, 0, new)
+        with server.client("unix") as client:
+            servers.wait_until(lambda: new in client.table(), "the last one")
+            assert set(client.table()) == {late, new}
+        server.stop()
+        append(log, AGED_S, "192.0.2.4")
+        servers.wait_until(lambda: "does not take logins" in watch.log(),
+                           "a line about it")
+        server.start()
+        with server.client("unix") as client:
+            servers.wait_until(lambda: "192.0.2.4" in client.table(),
+                               "what was kept")
+    finally:
+        watch.close()
 
 
 def test_server_refuses(peer):

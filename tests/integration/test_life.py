@@ -357,7 +357,7 @@ def test_journal_all_garbage(dracd):
 
 
 def test_journal_of_a_newer_version(dracd):
-    """Refused, and not a byte of it is overwritten."""
+    """Refused, and not a byte of it is overwritten. dracd(8), UPGRADING."""
     daemon = dracd().start()
     fill(daemon)
     daemon.stop()
@@ -368,9 +368,18 @@ def test_journal_of_a_newer_version(dracd):
     struct.pack_into("<I", data, 16, zlib.crc32(bytes(data[:16]), number))
     segment.write_bytes(data)
     done = daemon.run()
-    assert done.returncode != 0
-    assert segment.name in done.stderr or "journal" in done.stderr
+    assert done.returncode == os.EX_UNAVAILABLE
+    journal = daemon.dir / "journal"
+    assert "segment=%s was written by a newer" % segment.name in done.stderr
+    assert "journal=%s cannot be used" % journal in done.stderr
+    assert "cannot start" not in done.stderr
     assert segment.read_bytes() == data
+    journal.rename(daemon.dir / "journal.new")
+    daemon.start()
+    with daemon.client() as client:
+        assert {a: e.user for a, e in client.table().items()} == \
+            dict.fromkeys(HELD, "")
+    assert set(daemon.map()) == KEYS
 
 
 def test_journal_mode(dracd):

@@ -14,7 +14,7 @@ import rpcraw
 from rpcraw import ADD_SUCCESS, ADD_SYSERR, OK
 
 HOLD_S = 10
-BOUND_S = 1.0       # DESIGN.md section 8: 500 ms, and a busy machine
+BOUND_S = 1.0       # commit.c: 500 ms, and a busy machine
 EARLY_S = 0.3
 PROMPT_S = 0.3
 

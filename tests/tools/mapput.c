@@ -1,7 +1,7 @@
 /*
- * mapput: writes a map by hand, by the rules that dracd keeps (DESIGN.md
- * section 8), for tests that need a map in a state of their choice. Never
- * used by the daemon; knows nothing of addresses.
+ * mapput: writes a map by hand, by the rules that dracd keeps
+ * (ARCHITECTURE.md, "Maps"), for tests that need a map in a state of their
+ * choice. Never used by the daemon; knows nothing of addresses.
  *
  *	mapput FILE create btree|hash	a new, empty map
  *	mapput FILE put KEY VALUE ...

@@ -1,6 +1,6 @@
 /*
  * mta: how MTAs ask whether a client may relay, each as its real program does
- * (measured; DESIGN.md section 8 says what follows from it): what is locked,
+ * (measured; ARCHITECTURE.md, "Maps", says what follows): what is locked,
  * when the map is opened anew, which keys are tried. Knows nothing of what is
  * right.
  */
