@@ -54,10 +54,17 @@ int unlinkat(int dir_fd, const char *name, int flags)
 
 int openat(int dir_fd, const char *name, int flags, ...)
 {
+	mode_t mode = 0;
+	va_list more;
+
+	va_start(more, flags);
+	if (flags & O_CREAT)
+		mode = va_arg(more, mode_t);
+	va_end(more);
 	errno = EMFILE;
 	if (open_fails && (flags & (O_CREAT | O_WRONLY)) == O_WRONLY)
 		return -1;
-	return (int)syscall(SYS_openat, dir_fd, name, flags, 0600);
+	return (int)syscall(SYS_openat, dir_fd, name, flags, mode);
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now)
