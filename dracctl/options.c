@@ -44,8 +44,10 @@ static void end_after_output(void)
 static void print_usage(const struct verb *verbs)
 {
 	puts("usage: dracctl [-s server] verb ...\n"
-	     "  -s server  where dracd is; default localhost: the local "
+	     "  -s server   where dracd is; default localhost: the local "
 	     "socket\n"
+	     "  -h, --help  print this text and exit\n"
+	     "  --version   print the version and exit\n"
 	     "verbs; dracctl verb --help says more:");
 	for (const struct verb *verb = verbs; verb->name != NULL; verb++)
 		printf("  %-8s %s\n", verb->name, verb->summary);

@@ -36,7 +36,7 @@ struct journal {
 	int64_t mend_after_ns;
 
 	int fd;    /* the active one, O_APPEND */
-	bool torn; /* a failed write could not be cut off yet */
+	bool torn; /* what has been refused could not be cut off yet */
 
 	const struct timebase *clock;
 	int64_t step_s; /* what the times in the active segment lack */
@@ -450,6 +450,9 @@ static void mend(struct journal *journal, unsigned failures)
 void journal_tend(struct journal *journal)
 {
 	static struct log_limit limit;
+	/* A restart would find what has been refused. */
+	if (journal->torn && cut_back(journal) != 0)
+		return;
 	bool mending = must_mend(journal);
 	unsigned failures = flush_failures(journal->flush);
 	if (!mending && journal->step_s == 0 &&

@@ -70,8 +70,8 @@ bool journal_rollback(struct journal *journal, const struct journal_mark *mark);
 void journal_step(struct journal *journal, int64_t step_s);
 
 /*
- * At the end of a turn: begins the next segment when this one is full. What is
- * in the file by then stays there.
+ * At the end of a turn: cuts off what could not be before, and begins the next
+ * segment when this one is full. What is in the file by then stays there.
  */
 void journal_tend(struct journal *journal);
 

@@ -1,6 +1,7 @@
 /*
  * map_db: a map in a Berkeley DB file, btree or hash. Owns the library's handle
- * and the size of the file. Why each rule is as it is: ARCHITECTURE.md, "Maps".
+ * and the time of change; the file's size is map_db_pages.c's. Why each rule is
+ * as it is: ARCHITECTURE.md, "Maps".
  */
 #include <db.h>
 #include <errno.h>
@@ -15,56 +16,29 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "map_db_pages.h"
 #include "map_impl.h"
 
 enum {
-	PAGE_SIZE = 4096,
 	/*
 	 * A sync walks all of it, a put that misses it reads a page: measured,
 	 * this much is never worse than the default of 256 KB, and a third
 	 * better for a turn of many puts.
 	 */
 	CACHE_BYTES = 1024 * 1024,
-	/* Half full leaves, 15-byte keys: one entry takes about 64 bytes. */
-	ENTRY_BYTES = 64,
-	/* A put may split a leaf, and seldom the levels above it. */
-	PAGES_SPARE = 16,
-	GROW_PAGES = 128,
 	/* Larger files are not mapped by Berkeley DB (mp_mmapsize). */
 	MAPPED_MAX = 10 * 1024 * 1024,
 	/* How far ahead of the clock a time of change may be. */
 	AHEAD_MAX_S = 3600,
-	/* Pages; each counted is a page read, by one add for all of them. */
-	FREE_KNOWN_MAX = 128,
-	/* What one overflow page holds: the page without its 26-byte header. */
-	OVERFLOW_BYTES = PAGE_SIZE - 26,
 	BULK_BYTES = 256 * 1024, /* read by one call of a walk */
 };
-
-/* Offsets in a Berkeley DB 5.3 file (db_page.h), for counting free pages. */
-enum {
-	META_MAGIC = 12,
-	META_PAGESIZE = 20,
-	META_FREE = 28,
-	PAGE_NEXT = 16,
-};
-#define BTREE_MAGIC UINT32_C(0x053162)
 
 struct db_map {
 	struct map map;
 	DB *db;
 	time_t newest_mtime_s; /* that a reader may have seen */
 	bool unsettled;        /* it may say so of an older state, too */
-	/*
-	 * If a btree: at least so many pages are free. And the beginning of the
-	 * free list as it was counted; known_left of its pages were not taken
-	 * when it was last looked at. Pages are taken from its beginning; a
-	 * remove, which may give some back, ends this knowledge.
-	 */
-	size_t free_pages;
-	bool wrong; /* it says it has pages it has not */
-	uint32_t known[FREE_KNOWN_MAX];
-	size_t known_count, known_left;
+	struct pages pages;    /* if a btree */
 };
 
 static struct db_map *db_map(struct map *map)
@@ -218,126 +192,18 @@ static void db_unlock(struct map *map)
 	flock(map->fd, LOCK_UN);
 }
 
-/* ---- size --------------------------------------------------------------- */
-
-/* 0, which is no free page's number, when it cannot be read. */
-static uint32_t word_at(const struct map *map, off_t offset)
+static int db_reserve(struct map *map, size_t keys)
 {
-	uint32_t word;
-	return pread(map->fd, &word, sizeof(word), offset) ==
-		       (ssize_t)sizeof(word)
-		   ? word
+	return map->config->type == MAP_BTREE
+		   ? pages_reserve(&db_map(map)->pages, map, keys)
 		   : 0;
-}
-
-/* The head of the free list as it was counted, if that is still true. */
-static size_t known_free(struct db_map *map, uint32_t head)
-{
-	for (size_t left = map->known_left; left > 0; left--)
-		if (map->known[map->known_count - left] == head)
-			return map->known_left = left;
-	return 0;
-}
-
-/*
- * Pages on the free list as it is in the file (after a sync it is current):
- * so many as are wanted, or FREE_KNOWN_MAX. A file of the other byte order or
- * another type counts as full.
- */
-static size_t count_free(struct db_map *map, size_t wanted)
-{
-	const struct map *file = &map->map;
-	off_t page_size = word_at(file, META_PAGESIZE);
-	uint32_t page = word_at(file, META_FREE);
-	size_t count = known_free(map, page);
-	if (count >= wanted || word_at(file, META_MAGIC) != BTREE_MAGIC)
-		return count;
-	count = map->known_count = 0;
-	while (page != 0 && (count < FREE_KNOWN_MAX || count < wanted)) {
-		if (map->known_count < FREE_KNOWN_MAX)
-			map->known[map->known_count++] = page;
-		count++;
-		page = word_at(file, page * page_size + PAGE_NEXT);
-	}
-	map->known_left = map->known_count;
-	return count;
-}
-
-static void name_filler(char *key, size_t size, size_t number)
-{
-	snprintf(key, size, "#%zu", number); /* no address reads like this */
-}
-
-/* Values too large for a page take whole pages; removed, they leave them. */
-static int put_filler(struct map *map, size_t number, void *zeros)
-{
-	char text[24];
-	name_filler(text, sizeof(text), number);
-	DBT key = {.data = text, .size = (uint32_t)strlen(text)};
-	DBT value = {.data = zeros, .size = GROW_PAGES * OVERFLOW_BYTES};
-	DB *db = db_map(map)->db;
-	int error = db->put(db, NULL, &key, &value, 0);
-	return error ? error : db->sync(db, 0);
-}
-
-/*
- * Puts and removes fillers of GROW_PAGES pages each: their pages stay on the
- * free list. They take what is free already before the file becomes longer. The
- * blocks are taken from the file system first, because a write that fails in
- * the middle of this leaves a file that nobody can read.
- */
-static int grow(struct map *map, size_t fillers)
-{
-	off_t bytes = (off_t)(fillers + 1) * GROW_PAGES * PAGE_SIZE;
-	if (fallocate(map->fd, FALLOC_FL_KEEP_SIZE, map->size, bytes) != 0 &&
-	    errno != EOPNOTSUPP)
-		return errno;
-	char *zeros = calloc(GROW_PAGES, OVERFLOW_BYTES);
-	if (zeros == NULL)
-		return ENOMEM;
-	int error = 0;
-	size_t put = 0;
-	while (put < fillers && error == 0)
-		error = put_filler(map, put++, zeros);
-	free(zeros);
-	while (put-- > 0) {
-		char text[24];
-		name_filler(text, sizeof(text), put);
-		int undone = map_remove_key(map, text, strlen(text));
-		if (undone != 0)
-			db_map(map)->wrong = true;
-		error = error ? error : undone;
-	}
-	return error ? error : map_sync(map);
-}
-
-static int db_reserve(struct map *any, size_t keys)
-{
-	struct db_map *map = db_map(any);
-	if (any->config->type != MAP_BTREE)
-		return 0;
-	size_t wanted = keys + keys / 32 + PAGES_SPARE;
-	if (map->free_pages < wanted)
-		map->free_pages = count_free(map, wanted);
-	if (map->free_pages < wanted) {
-		/* so many, and GROW_PAGES more: it shall not be often */
-		size_t fillers = wanted / GROW_PAGES + 2;
-		int error = grow(any, fillers);
-		if (error != 0)
-			return error;
-		map->free_pages = fillers * GROW_PAGES;
-	}
-	map->free_pages -= keys;
-	return 0;
 }
 
 static int db_pregrow(struct map *map)
 {
-	off_t wanted = (off_t)map->config->capacity * ENTRY_BYTES;
-	if (map->config->type != MAP_BTREE || map->size >= wanted)
-		return 0;
-	off_t slice = GROW_PAGES * PAGE_SIZE;
-	return grow(map, (size_t)((wanted - map->size + slice - 1) / slice));
+	return map->config->type == MAP_BTREE
+		   ? pages_pregrow(&db_map(map)->pages, map)
+		   : 0;
 }
 
 /* ---- pairs --------------------------------------------------------------- */
@@ -363,14 +229,14 @@ static int db_remove(struct map *map, const void *key, size_t len)
 	DB *db = db_map(map)->db;
 	DBT k = named(key, len);
 	int error = db->del(db, NULL, &k, 0);
-	db_map(map)->known_left = 0;
+	pages_given_back(&db_map(map)->pages);
 	return error == DB_NOTFOUND ? 0 : error;
 }
 
 static int db_sync(struct map *map)
 {
 	DB *db = db_map(map)->db;
-	return db_map(map)->wrong ? DB_VERIFY_BAD : db->sync(db, 0);
+	return db_map(map)->pages.wrong ? DB_VERIFY_BAD : db->sync(db, 0);
 }
 
 /* Moves the time of change forward to at least this; never back. */

@@ -1,6 +1,6 @@
 /*
- * What the files of one map share: map.c, and map_db.c and map_lmdb.c, which
- * are its kinds. Nobody else includes this.
+ * What the files of one map share: map.c, and map_db.c (with map_db_pages.c)
+ * and map_lmdb.c, which are its kinds. Nobody else includes this.
  */
 #ifndef DRACD_MAP_IMPL_H
 #define DRACD_MAP_IMPL_H

@@ -25,6 +25,8 @@ static const char usage[] =
     "  -f          stay in the foreground, log to standard error\n"
     "  -t          check all files and exit\n"
     "  -c file     configuration file, default " CONFIG_FILE "\n"
+    "  -h, --help  print this text and exit\n"
+    "  --version   print the version and exit\n"
     "  dbfile      the first map, default /var/lib/dracd/dracd.db\n";
 
 static _Noreturn void print_and_exit(const char *text)

@@ -27,7 +27,12 @@ enum {
 };
 
 static const char usage[] =
-    "usage: dracexec [-r] [-s server] program [argument ...]\n";
+    "usage: dracexec [-r] [-s server] program [argument ...]\n"
+    "  -r          for an SMTP server: ask, and set RELAYCLIENT if it may "
+    "relay\n"
+    "  -s server   where dracd is, default localhost\n"
+    "  -h, --help  print this text and exit\n"
+    "  --version   print the version and exit\n";
 
 /*
  * Below Dovecot's script-login, which sets USERDB_KEYS last of all and to the
@@ -125,8 +130,8 @@ int main(int argc, char **argv)
 	bool relay = false;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "+rs:", long_options, NULL)) !=
-	       -1) {
+	while ((option = getopt_long(argc, argv, "+rs:h", long_options,
+				     NULL)) != -1) {
 		switch (option) {
 		case 'r':
 			relay = true;

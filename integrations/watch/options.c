@@ -17,6 +17,8 @@ static const char usage[] =
     "  -p patterns  default " OPTIONS_PATTERNS "\n"
     "  -S state     how far it has read, default " OPTIONS_STATE "\n"
     "  --test file  show what this log would have authorized\n"
+    "  -h, --help   print this text and exit\n"
+    "  --version    print the version and exit\n"
     "source:\n"
     "  journal:name.service    what this unit writes to the journal\n"
     "  journal:/path/program   what this program writes to the journal\n"

@@ -358,6 +358,31 @@ static void missing(void **state)
 	model_close();
 }
 
+/* ---- length ---- */
+
+/* What is said by many bytes, but by many entries, is not written anew. */
+static void long_and_full(void **state)
+{
+	enum { MANY = 300000 };
+	struct address address;
+	uint32_t segment;
+
+	(void)state;
+	model_open();
+	put(1, 100);
+	while (fill_segment() < 6)
+		;
+	segment = model[FILLER].segment;
+	for (int i = 0; i < MANY; i++)
+		journal_ref(journal, segment);
+	assert_false(journal_survivor(journal, &address, &segment));
+	for (int i = 0; i < MANY; i++)
+		journal_unref(journal, segment);
+	assert_true(journal_survivor(journal, &address, &segment));
+	assert_int_equal(segment, 1);
+	model_close();
+}
+
 /* ---- another version ---- */
 
 static void newer_version(void **state)
@@ -408,6 +433,7 @@ int main(void)
 	    cmocka_unit_test_setup(damaged_and_read_on, journal_setup),
 	    cmocka_unit_test_setup(unreadable, journal_setup),
 	    cmocka_unit_test_setup(missing, journal_setup),
+	    cmocka_unit_test_setup(long_and_full, journal_setup),
 	    cmocka_unit_test_setup(newer_version, journal_setup),
 	};
 

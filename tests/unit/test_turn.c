@@ -91,6 +91,8 @@ static void a_late_refresh(void **state)
 	commit(late_s, false);
 	assert_answer(2, A, OUTCOME_OK, late_s + LIFETIME);
 	assert_everywhere(A, late_s + LIFETIME);
+	assert_int_equal(stats.refreshes, 1);
+	assert_int_equal(stats.adds, 2); /* that one was new again */
 }
 
 static void never_shorter(void **state)

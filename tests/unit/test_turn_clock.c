@@ -161,6 +161,27 @@ static void the_next_daemon(void **state)
 	assert_everywhere(B, THEN + LIFETIME);
 }
 
+/* Only that it was started tells that it was so late already. */
+static void a_start_tells_the_time(void **state)
+{
+	int64_t expected_s = NOW + 3 * HOUR / 2;
+
+	(void)state;
+	ask(REQUEST_ADD, A, 2 * HOUR, NOW);
+	commit(NOW, false);
+	world_end();
+	world_now_s = NOW + HOUR;
+	world_begin();
+	assert_everywhere(A, NOW + 2 * HOUR);
+	world_end();
+	world_now_s = NOW + HOUR / 2;
+	world_begin();
+	world_now_s = NOW;
+	/* less by what the start has taken */
+	assert_in_range(table_says(A), expected_s - 20, expected_s);
+	assert_map_says(A, table_says(A));
+}
+
 /* A step that takes what is there out of its time. */
 static void nothing_is_left(void **state)
 {
@@ -190,6 +211,8 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(held_and_taken_back, world_setup,
 					    world_teardown),
 	    cmocka_unit_test_setup_teardown(the_next_daemon, world_setup,
+					    world_teardown),
+	    cmocka_unit_test_setup_teardown(a_start_tells_the_time, world_setup,
 					    world_teardown),
 	    cmocka_unit_test_setup_teardown(nothing_is_left, world_setup,
 					    world_teardown),
