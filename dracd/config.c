@@ -428,3 +428,14 @@ void config_free(struct config *config)
 	free(config->read_allow);
 	free(config);
 }
+
+bool config_may_relay(const struct config *config,
+		      const struct address *address)
+{
+	if (!address_is_client(address))
+		return false;
+	for (size_t i = 0; i < config->never_count; i++)
+		if (prefix_contains(&config->never[i], address))
+			return false;
+	return true;
+}

@@ -100,4 +100,8 @@ struct config {
 int config_load(int argc, char *const argv[], struct config **out);
 void config_free(struct config *config);
 
+/* Whether the address may be authorized at all: a client's, and not `never`. */
+bool config_may_relay(const struct config *config,
+		      const struct address *address);
+
 #endif

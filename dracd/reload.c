@@ -85,7 +85,7 @@ static void remove_never(struct service *service)
 	for (uint32_t slot = 1; slot <= slots; slot++) {
 		const struct entry *entry = table_at(service->table, slot);
 		if (entry == NULL ||
-		    service_may_relay(service->config, &entry->address))
+		    config_may_relay(service->config, &entry->address))
 			continue;
 		table_revoke(service->table, entry);
 		request.address = entry->address;

@@ -13,7 +13,6 @@
 #include "mapfile.h"
 #include "maps.h"
 #include "record.h"
-#include "service.h"
 
 /* What a record says, before the table has followed. */
 struct statement {
@@ -121,7 +120,7 @@ static void restore_record(void *context, struct journal *journal,
 	*said = (struct statement){
 	    .put = record->type == RECORD_PUT &&
 		   record->expiry_s > restoring->now_s &&
-		   service_may_relay(restoring->config, &record->address),
+		   config_may_relay(restoring->config, &record->address),
 	    .segment = segment,
 	    .address = record->address,
 	    .expiry_s = record->expiry_s,
@@ -167,7 +166,7 @@ static void import_entry(void *context, const struct address *address,
 	struct entry *entry = table_find(restoring->table, address);
 	if (expiry_s <= restoring->now_s ||
 	    expiry_s - restoring->now_s > CONFIG_LIFETIME_MAX_S ||
-	    !service_may_relay(restoring->config, address) ||
+	    !config_may_relay(restoring->config, address) ||
 	    (entry != NULL && entry->expiry_s >= expiry_s))
 		return;
 	if (!remember(restoring, &entry, address, expiry_s))

@@ -35,24 +35,10 @@ static bool may_write(struct service *service, const struct origin *origin)
 	return origin->allowed;
 }
 
-static bool is_never(const struct config *config, const struct address *address)
-{
-	for (size_t i = 0; i < config->never_count; i++)
-		if (prefix_contains(&config->never[i], address))
-			return true;
-	return false;
-}
-
-bool service_may_relay(const struct config *config,
-		       const struct address *address)
-{
-	return address_is_client(address) && !is_never(config, address);
-}
-
 static bool deny_address(struct service *service, const struct origin *origin,
 			 const struct address *address)
 {
-	if (service_may_relay(service->config, address))
+	if (config_may_relay(service->config, address))
 		return false;
 	service->stats->denied++;
 	audit_deny(service->audit, &origin->caller, address,

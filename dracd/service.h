@@ -52,10 +52,6 @@ void service_deny_caller(struct service *service, const struct origin *origin,
 /* Decodes an address of version 3 of *len bytes, checked by nobody yet. */
 bool service_address(XDR *in, uint8_t byte[16], u_int *len);
 
-/* Whether the address may be authorized at all. */
-bool service_may_relay(const struct config *config,
-		       const struct address *address);
-
 /* turn_answer() for turn_create(): encodes and sends what was held. */
 void service_answer(const struct request *request, enum outcome outcome,
 		    int64_t expiry_s);

@@ -68,7 +68,7 @@ static int64_t expiry_of(struct service *service, const struct address *address)
 	if (shared_s > expiry_s)
 		expiry_s = shared_s;
 	return expiry_s > service->now_s &&
-		       service_may_relay(service->config, address)
+		       config_may_relay(service->config, address)
 		   ? expiry_s
 		   : 0;
 }

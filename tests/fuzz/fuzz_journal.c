@@ -221,7 +221,7 @@ static void check_same(struct table *table, struct table *second)
 		const struct entry *found = table_find(second, &e->address);
 
 		require(e->expiry_s > NOW);
-		require(service_may_relay(&config, &e->address));
+		require(config_may_relay(&config, &e->address));
 		require(found != NULL && found->expiry_s == e->expiry_s);
 		require(entry_adds(found) == entry_adds(e));
 		require(who_equal(found->who, e->who));
