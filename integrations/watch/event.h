@@ -9,17 +9,14 @@
 
 #include "drac.h"
 
-enum { EVENT_SESSION_MAX = 127 }; /* bytes, without the NUL */
-
 enum event_kind { EVENT_LOGIN, EVENT_LOGOUT };
 
 struct event {
 	enum event_kind kind;
 	int64_t time_s; /* when it happened, Unix time; never in the future */
-	char address[DRAC_ADDRESS_SIZE];     /* numeric, v4-mapped undone */
-	char user[DRAC_USER_MAX + 1];        /* "": not known */
-	char service[DRAC_SERVICE_MAX + 1];  /* "": not known */
-	char session[EVENT_SESSION_MAX + 1]; /* "": the source tells none */
+	char address[DRAC_ADDRESS_SIZE];    /* numeric, v4-mapped undone */
+	char user[DRAC_USER_MAX + 1];       /* "": not known */
+	char service[DRAC_SERVICE_MAX + 1]; /* "": not known */
 };
 
 /*
