@@ -103,14 +103,15 @@ def test_what_is_told_meanwhile(dracd):
     """Neither what has run out nor what is held: no MTA may relay for it."""
     daemon = dracd().start()
     with daemon.client() as client, daemon.client("tcp") as other:
-        expiry = client.add3("192.0.2.1", 1)[1]
+        expiry = client.add3("192.0.2.1", 2)[1]
         with daemon.map_locked():
-            wait_for(lambda: time.time() > expiry, 3, "the expiry")
+            wait_for(lambda: time.time() > expiry, 4, "the expiry")
             assert other.query("192.0.2.1") == (rpcraw.NOTFOUND, None)
             assert other.table() == {}
             client.carrier.send(rpcraw.call(1, rpcraw.ADD,
                                             rpcraw.v1_args("192.0.2.7")))
-            assert other.stats()["entries"] == 2, "held, and not gone yet"
+            wait_for(lambda: other.stats()["entries"] == 2, 5,
+                     "one that is held, one that is not gone yet")
             assert other.query("192.0.2.7") == (rpcraw.NOTFOUND, None)
             assert other.table() == {}
         assert rpcraw.parse(client.carrier.receive()).body == bytes(4)
